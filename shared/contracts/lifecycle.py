@@ -1,0 +1,124 @@
+"""Lifecycle and gap records: the other kinds that share a line's partition with its frames. MessagePack maps, tagged by `type`.
+
+The order in the partition is the order in which every reader sees frames, run starts, phases and ends; event times (`at`) decide what
+belongs to a phase, the position in the log decides when a reader learns of it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from shared.kernel.errors import Reject
+from shared.kernel.times import Micros
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+
+
+class PinnedStream(msgspec.Struct, frozen=True):
+    """A registry version that a run pins."""
+
+    stream: Text
+    version: int
+    digest: Text
+
+
+class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
+    """A run begins at `at`. Everything that decides its verdicts is pinned by digest. `planned_end` is None for an open end."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    project: Text
+    customer: Text
+    criteria_set: Text
+    criteria_version: int
+    criteria_digest: Text
+    streams: tuple[PinnedStream, ...]
+    tariff: str = ""
+    service_code: str = ""
+    planned_end: Micros | None = None
+
+
+class PhaseStarted(msgspec.Struct, frozen=True, tag="phase_started"):
+    """Phase `phase` of the run covers [at, next phase's start or run's end), less held time where a criterion says so."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    phase: Text
+
+
+class RunHeld(msgspec.Struct, frozen=True, tag="run_held"):
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    reason: str = ""
+
+
+class RunRestarted(msgspec.Struct, frozen=True, tag="run_restarted"):
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    reason: str = ""
+
+
+class RunEnded(msgspec.Struct, frozen=True, tag="run_ended"):
+    """Exactly one per run. `how` is completed, stopped or aborted: how it ended, not what it was worth."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    how: str
+    reason: str = ""
+
+
+class GapSeen(msgspec.Struct, frozen=True, tag="gap_seen"):
+    """Records from_seq..to_seq (inclusive) of (stream, boot) have not arrived, or, with `closed`, have arrived after all."""
+
+    event_id: Text
+    line: Text
+    stream: Text
+    boot: Text
+    from_seq: int
+    to_seq: int
+    after: Micros
+    before: Micros
+    closed: bool = False
+
+
+class InstrumentAnnotated(msgspec.Struct, frozen=True, tag="annotated"):
+    """A person's note on a stretch of an instrument's time; it explains a state and never overwrites a measurement."""
+
+    event_id: Text
+    line: Text
+    instrument: Text
+    from_: Micros
+    to: Micros
+    reason: Text
+    responsible: Text
+    who: Text
+
+
+LineRecord = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded | GapSeen | InstrumentAnnotated
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[LineRecord] = msgspec.msgpack.Decoder(LineRecord)
+
+
+def encode_line_record(record: LineRecord) -> bytes:
+    return _encoder.encode(record)
+
+
+def decode_line_record(data: bytes) -> LineRecord:
+    """Raises Reject(line_record_malformed)."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Reject("line_record_malformed", str(error)) from error
