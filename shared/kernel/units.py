@@ -12,6 +12,9 @@ from typing import Any
 from shared.kernel.errors import Invalid
 
 
+_SPAN = 1e6  # a wide span, so that subtracting the offset costs no digits of the factor
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """`value_in_target = value * factor + offset`, in binary64, one multiplication and one addition."""
@@ -81,16 +84,20 @@ def conversion(source: str, target: str, *, difference: bool = False) -> Convers
             field="unit",
             remedy=f"send the values in {target} or in a unit of the same dimension",
         )
+    zero = _convert(0.0, source, target)
+    factor = (_convert(_SPAN, source, target) - zero) / _SPAN
+    return Conversion(_tidy(factor), 0.0 if difference else _tidy(zero))
+
+
+def _convert(value: float, source: str, target: str) -> float:
     from_, to = _quantity(source), _quantity(target)
-    quantity = _registry().Quantity
-    zero = float(quantity(0.0 * from_.magnitude, from_.units).to(to.units).magnitude) / float(to.magnitude)
-    one = float(quantity(1.0 * from_.magnitude, from_.units).to(to.units).magnitude) / float(to.magnitude)
-    return Conversion(_tidy(one - zero), 0.0 if difference else _tidy(zero))
+    quantity = _registry().Quantity(value * from_.magnitude, from_.units)
+    return float(quantity.to(to.units).magnitude) / float(to.magnitude)
 
 
 def _tidy(value: float) -> float:
-    """The shortest decimal within 1e-12 of a factor found by subtraction, so that kPa to Pa is 1000 and not 999.9999999999999."""
-    for digits in range(1, 15):
+    """A factor of few digits found by floating point, so that kPa to Pa is 1000 and not 999.9999999999999."""
+    for digits in range(1, 10):
         rounded = float(f"{value:.{digits}g}")
         if abs(rounded - value) <= 1e-12 * abs(value):
             return rounded
