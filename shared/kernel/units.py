@@ -11,7 +11,6 @@ from typing import Any
 
 from shared.kernel.errors import Invalid
 
-
 _SPAN = 1e6  # a wide span, so that subtracting the offset costs no digits of the factor
 
 

@@ -1,0 +1,229 @@
+create extension if not exists timescaledb;
+create schema if not exists messaging;
+create schema ingest;
+
+-- Where each processor stands. Read at start, locked and moved in the transaction of the effects: the only truth about what was applied.
+create table messaging.position (
+    processor   text   not null,
+    topic       text   not null,
+    partition   int    not null,
+    next_offset bigint not null,
+    updated_at  timestamptz not null default clock_timestamp(),
+    primary key (processor, topic, partition)
+);
+
+-- Records no retry can process, with their raw bytes.
+create table messaging.dead_letter (
+    id          bigserial primary key,
+    processor   text   not null,
+    topic       text   not null,
+    partition   int    not null,
+    "offset"    bigint not null,
+    kind        text   not null,
+    key         bytea,
+    value       bytea,
+    code        text   not null,
+    detail      text   not null,
+    received_at timestamptz not null default clock_timestamp(),
+    unique (processor, topic, partition, "offset")
+);
+
+-- Registry ---------------------------------------------------------------------------------------------------------------------
+create table ingest.platform (
+    platform_id text primary key,
+    name        jsonb not null,                 -- {"en": …, "zh": …}
+    time_zone   text  not null,
+    digest      text  not null
+);
+
+create table ingest.line (
+    line_id     text primary key,
+    platform_id text not null references ingest.platform,
+    name        jsonb not null,
+    sector      text not null default '',
+    digest      text not null
+);
+
+create table ingest.instrument (
+    instrument_id text primary key,             -- <line>/<name>
+    line_id       text not null references ingest.line,
+    name          jsonb not null,
+    digest        text not null
+);
+
+create table ingest.customer (
+    customer_id text primary key,
+    name        jsonb not null,
+    class       text not null,                  -- internal, academic, sme, industry
+    credit_code text,                           -- unified social credit code
+    digest      text not null
+);
+
+create table ingest.stream (
+    stream_no   int generated always as identity primary key,   -- short key of blocks and ledger
+    stream_id   text not null unique,           -- <line>/<name>
+    line_id     text not null references ingest.line,
+    instrument_id text not null references ingest.instrument,
+    current_version int not null
+);
+
+create table ingest.stream_version (
+    stream_id     text not null references ingest.stream (stream_id),
+    version       int  not null,
+    digest        text not null,
+    description   jsonb not null,               -- shared.contracts.registry.Stream without its id and version
+    activated_at  timestamptz not null default clock_timestamp(),
+    primary key (stream_id, version),
+    unique (stream_id, digest)
+);
+
+create function ingest.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% rows are immutable', tg_table_name using errcode = 'integrity_constraint_violation';
+end $$;
+
+create trigger stream_version_immutable before update or delete on ingest.stream_version
+    for each row execute function ingest.refuse_change();
+
+create table ingest.api_key (
+    prefix      text primary key,               -- public part, names the key in logs
+    hash        text not null,                  -- argon2id of the secret part
+    label       text not null,
+    role        text not null check (role in ('gateway', 'operator', 'accountant', 'viewer', 'admin')),
+    platform_id text,                           -- scope; null: everything
+    line_id     text,
+    instrument_id text,
+    created_at  timestamptz not null default clock_timestamp(),
+    expires_at  timestamptz,
+    revoked_at  timestamptz
+);
+
+-- Raw storage ------------------------------------------------------------------------------------------------------------------
+-- One row per message. times and values are what the sender sent; row-major, k values per instant.
+create table ingest.block (
+    stream_no   int         not null,
+    t0          timestamptz not null,
+    t1          timestamptz not null,
+    boot        text        not null,
+    seq_from    bigint      not null,
+    seq_to      bigint      not null,
+    k           smallint    not null,
+    registry_version int    not null,
+    received_at timestamptz not null,
+    kafka_partition int     not null,
+    kafka_offset bigint     not null,
+    hash        bytea       not null,
+    ts          int8[]      not null,
+    vals        float8[]    not null,
+    quality     bytea       not null default ''
+);
+alter table ingest.block alter column ts set storage external, alter column vals set storage external;
+select create_hypertable('ingest.block', by_range('t0', interval '1 day'), create_default_indexes => false);
+create index block_stream_time on ingest.block (stream_no, t0);
+
+-- Which messages were applied: the arbiter of duplicates, in a plain table (a unique key of a hypertable would contain the time).
+create table ingest.message (
+    stream_no   int    not null,
+    boot        text   not null,
+    seq         bigint not null,
+    hash        bytea  not null,
+    outcome     text   not null check (outcome in ('stored', 'quarantined')),
+    t0          timestamptz,
+    kafka_partition int not null,
+    kafka_offset bigint not null,
+    stored_at   timestamptz not null default clock_timestamp(),
+    primary key (stream_no, boot, seq)
+);
+
+-- received = stored + duplicate + conflict + quarantined, per stream, at any moment.
+create table ingest.stream_count (
+    stream_id   text primary key,
+    received    bigint not null default 0,
+    stored      bigint not null default 0,
+    duplicate   bigint not null default 0,
+    conflict    bigint not null default 0,
+    quarantined bigint not null default 0,
+    rows_stored bigint not null default 0,
+    late        bigint not null default 0,
+    constraint balanced check (received = stored + duplicate + conflict + quarantined)
+);
+
+create table ingest.latest (
+    stream_no   int primary key,
+    boot        text not null,
+    seq         bigint not null,
+    measured_at timestamptz not null,
+    received_at timestamptz not null,
+    vals        float8[] not null,
+    quality     bytea not null default ''
+);
+
+create table ingest.boot (
+    stream_no   int    not null,
+    boot        text   not null,
+    first_seq   bigint not null,
+    last_seq    bigint not null,                -- highest seen
+    last_time   timestamptz not null,
+    opened_at   timestamptz not null,
+    closed_at   timestamptz,                    -- a later boot id took over
+    primary key (stream_no, boot)
+);
+
+create table ingest.gap (
+    gap_id      uuid primary key,
+    stream_id   text   not null,
+    boot        text   not null,
+    from_seq    bigint not null,
+    to_seq      bigint not null,
+    after       timestamptz,                    -- last sample before, first sample behind the gap
+    before      timestamptz,
+    opened_at   timestamptz not null,
+    closed_at   timestamptz,
+    cause       text not null
+);
+create index gap_stream on ingest.gap (stream_id, boot, from_seq) where closed_at is null;
+
+create table ingest.quarantine (
+    id          bigserial primary key,
+    stream_id   text not null,
+    code        text not null,
+    detail      text not null,
+    hash        bytea not null,
+    raw         bytea not null,
+    content_type text not null,
+    boot        text,
+    seq         bigint,
+    registry_version int,
+    first_seen  timestamptz not null,
+    last_seen   timestamptz not null,
+    count       bigint not null default 1,
+    state       text not null default 'waiting' check (state in ('waiting', 'replayed', 'discarded')),
+    unique (stream_id, code, hash)
+);
+create index quarantine_waiting on ingest.quarantine (state, last_seen desc);
+
+create table ingest.outbox (
+    id            bigserial primary key,
+    event_id      uuid not null unique,
+    topic         text not null,
+    key           text not null,
+    kind          text not null,
+    value         bytea not null,
+    created_at    timestamptz not null default clock_timestamp(),
+    published_seq bigint unique,
+    published_at  timestamptz
+);
+create index outbox_unpublished on ingest.outbox (id) where published_seq is null;
+
+-- For people with SQL: one row per instant and channel.
+create view ingest.sample as
+select s.stream_id,
+       d.value ->> 'name' as channel,
+       timestamptz 'epoch' + b.ts[(u.i - 1) / b.k + 1] * interval '1 microsecond' as measured_at,
+       u.v as value,
+       b.boot, b.seq_from as seq
+from ingest.block b
+join ingest.stream s using (stream_no)
+join ingest.stream_version v on v.stream_id = s.stream_id and v.version = b.registry_version
+cross join lateral unnest(b.vals) with ordinality u(v, i)
+join lateral jsonb_array_elements(v.description -> 'channels') with ordinality d(value, n) on d.n = (u.i - 1) % b.k + 1;
