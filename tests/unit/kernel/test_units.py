@@ -1,0 +1,40 @@
+"""Units: UCUM in, one factor and one offset out."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.kernel.errors import Invalid
+from shared.kernel.units import Conversion, check_unit, commensurable, conversion, is_difference
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "factor", "offset"),
+    [
+        ("bar", "kPa", 100.0, 0.0),
+        ("Cel", "K", 1.0, 273.15),
+        ("kW.h", "J", 3_600_000.0, 0.0),
+        ("10*3.m3{std}/h", "m3/h", 1000.0, 0.0),
+        ("%{mol}", "mol/mol", 0.01, 0.0),
+        ("kPa", "kPa", 1.0, 0.0),
+    ],
+)
+def test_values_are_converted_by_factor_and_offset(source: str, target: str, factor: float, offset: float) -> None:
+    assert conversion(source, target) == Conversion(factor, offset)  # I-3
+
+
+def test_a_difference_of_temperatures_has_no_offset() -> None:
+    assert conversion("Cel", "K", difference=True) == Conversion(1.0, 0.0)  # I-3
+    assert conversion("K/min", "K/h").offset == 0.0  # I-3
+    assert is_difference("temperature_difference")
+    assert not is_difference("temperature")
+
+
+def test_units_of_other_dimensions_and_unknown_codes_have_stable_codes() -> None:
+    with pytest.raises(Invalid) as incommensurable:
+        conversion("kPa", "Cel")
+    assert incommensurable.value.code == "unit_incommensurable"  # I-3
+    with pytest.raises(Invalid) as unknown:
+        check_unit("kscmh")
+    assert unknown.value.code == "unit_unknown"  # I-3
+    assert not commensurable("kPa", "Cel")
