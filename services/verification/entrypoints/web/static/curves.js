@@ -1,0 +1,171 @@
+// Curves of a run: minimum and maximum per bucket, limit lines, phases, gaps, late samples, worst instant.
+// The server puts null at a gap; null is the only value that uPlot draws as one.
+"use strict";
+
+const holder = document.getElementById("chart");
+if (holder && window.uPlot) {
+  const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const zone = holder.dataset.zone;
+  let plot = null;
+  let current = null;
+  let abort = null;
+
+  function drawUnder(u) {
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (const [index, phase] of current.phases.entries()) {
+      const left = u.valToPos(phase.from, "x", true);
+      const right = u.valToPos(phase.to, "x", true);
+      ctx.fillStyle = index % 2 ? token("--bg") : token("--surface");
+      ctx.fillRect(left, bbox.top, right - left, bbox.height);
+      ctx.fillStyle = token("--muted");
+      ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textAlign = "left";
+      ctx.textBaseline = "top";
+      ctx.fillText(phase.name, Math.max(left, bbox.left) + 4 * devicePixelRatio, bbox.top + 4 * devicePixelRatio);
+    }
+    ctx.strokeStyle = token("--late");
+    ctx.lineWidth = devicePixelRatio;
+    for (const gap of current.gaps) {
+      const left = u.valToPos(gap.from, "x", true);
+      const right = Math.max(u.valToPos(gap.to, "x", true), left + 3 * devicePixelRatio);
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(left, bbox.top, right - left, bbox.height);
+      ctx.clip();
+      for (let x = left - bbox.height; x < right; x += 8 * devicePixelRatio) {
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top + bbox.height);
+        ctx.lineTo(x + bbox.height, bbox.top);
+        ctx.stroke();
+      }
+      ctx.restore();
+    }
+    ctx.restore();
+  }
+
+  function drawOver(u) {
+    const { ctx, bbox } = u;
+    ctx.save();
+    for (const limit of current.limits) {
+      const y = u.valToPos(limit.value, "y", true);
+      if (y < bbox.top || y > bbox.top + bbox.height) continue;
+      ctx.strokeStyle = token(limit.guard ? "--inconclusive" : "--text");
+      ctx.setLineDash(limit.guard ? [6, 5] : []);
+      ctx.lineWidth = 1.5 * devicePixelRatio;
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.stroke();
+      ctx.fillStyle = ctx.strokeStyle;
+      ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textAlign = "right";
+      ctx.textBaseline = "bottom";
+      ctx.fillText(limit.label, bbox.left + bbox.width - 4 * devicePixelRatio, y - 2 * devicePixelRatio);
+    }
+    ctx.setLineDash([]);
+    ctx.fillStyle = token("--late");
+    for (const instant of current.late) {
+      const x = u.valToPos(instant, "x", true);
+      ctx.fillRect(x, bbox.top + bbox.height - 6 * devicePixelRatio, 2 * devicePixelRatio, 6 * devicePixelRatio);
+    }
+    if (current.worst !== null) {
+      const x = u.valToPos(current.worst.at, "x", true);
+      const y = u.valToPos(current.worst.value, "y", true);
+      ctx.strokeStyle = token("--fail");
+      ctx.lineWidth = 2 * devicePixelRatio;
+      ctx.beginPath();
+      ctx.arc(x, y, 6 * devicePixelRatio, 0, 2 * Math.PI);
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  function range(_u, low, high) {
+    const values = [low, high, ...current.limits.map((limit) => limit.value)].filter((value) => value !== null && Number.isFinite(value));
+    if (!values.length) return [0, 1];
+    const least = Math.min(...values);
+    const most = Math.max(...values);
+    const margin = (most - least || Math.abs(most) || 1) * 0.06;
+    return [least - margin, most + margin];
+  }
+
+  function draw(data) {
+    current = data;
+    if (plot) plot.destroy();
+    holder.textContent = "";
+    const few = data.samples;
+    plot = new uPlot({
+      width: holder.clientWidth, height: 280,
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), zone),
+      cursor: { drag: { x: true, y: false, setScale: false } },
+      legend: { show: true },
+      scales: { y: { range } },
+      axes: [
+        { stroke: () => token("--muted"), grid: { stroke: () => token("--hair") }, ticks: { stroke: () => token("--hair") } },
+        { stroke: () => token("--muted"), grid: { stroke: () => token("--hair") }, ticks: { stroke: () => token("--hair") }, size: 72 },
+      ],
+      series: [
+        { label: holder.dataset.time },
+        { label: `${data.channel} min [${data.unit}]`, stroke: () => token("--info"), width: 1, points: { show: few } },
+        { label: "max", stroke: () => token("--info"), width: 1, points: { show: few } },
+      ],
+      bands: [{ series: [2, 1], fill: () => token("--info") + "33" }],
+      hooks: {
+        drawClear: [drawUnder], draw: [drawOver],
+        setSelect: [(u) => {
+          if (u.select.width < 6) return;
+          show({ from: u.posToVal(u.select.left, "x"), to: u.posToVal(u.select.left + u.select.width, "x") });
+        }],
+      },
+    }, [data.x, data.lo, data.hi], holder);
+  }
+
+  async function show(window_) {
+    const url = new URL(holder.dataset.url, location.href);
+    const chosen = document.querySelector("tr[aria-selected='true']");
+    const criterion = chosen ? chosen.dataset.criterion : holder.dataset.criterion;
+    if (!criterion) return;
+    url.searchParams.set("criterion", criterion);
+    url.searchParams.set("points", String(Math.min(800, Math.max(200, holder.clientWidth))));
+    if (window_) { url.searchParams.set("from", String(window_.from)); url.searchParams.set("to", String(window_.to)); }
+    holder.dataset.zoomed = window_ ? "1" : "";
+    if (abort) abort.abort();
+    abort = new AbortController();
+    const answer = await fetch(url, { signal: abort.signal }).catch(() => null);
+    if (!answer || !answer.ok) return;
+    draw(await answer.json());
+  }
+
+  async function choose(row) {
+    for (const other of document.querySelectorAll("tr[aria-selected='true']")) other.setAttribute("aria-selected", "false");
+    row.setAttribute("aria-selected", "true");
+    const address = new URL(location.href);
+    address.searchParams.set("c", row.dataset.criterion);
+    history.replaceState(null, "", address);
+    const evidence = document.getElementById("evidence");
+    const answer = await fetch(row.dataset.evidence, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (evidence && answer && answer.ok) evidence.innerHTML = await answer.text();
+    await show(null);
+  }
+
+  document.addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-criterion]");
+    if (row) { event.preventDefault(); choose(row); }
+    if (event.target.closest("#fit")) show(null);
+  });
+  document.addEventListener("keydown", (event) => {
+    const row = event.target.closest && event.target.closest("tr[data-criterion]");
+    if (row && (event.key === "Enter" || event.key === " ")) { event.preventDefault(); choose(row); }
+  });
+  document.addEventListener("pilotline:refreshed", () => { if (!holder.dataset.zoomed) show(null); });
+  new ResizeObserver(() => { if (plot && Math.abs(plot.width - holder.clientWidth) > 4) plot.setSize({ width: holder.clientWidth, height: 280 }); }).observe(holder);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (plot) plot.redraw(); });
+  const first = document.querySelector("tr[aria-selected='true']") || document.querySelector("tr[data-criterion]");
+  if (first) choose(first);
+} else if (holder) {
+  holder.textContent = holder.dataset.missing;
+}
