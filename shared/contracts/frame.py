@@ -1,15 +1,17 @@
 """A frame: one message of a stream, many rows. MessagePack array, version first; the bytes that Kafka carries.
 
-    [version, stream, registry_version, boot, seq, sent_at, received_at, rows, channels, times, values, quality]
+    [version, stream, registry_version, boot, seq, sent_at, received_at, rows, channels, times, values, quality, units]
 
 `times` is `rows` little-endian int64 microseconds, `values` `rows x channels` little-endian float64, row-major in the order of the stream's
-channel list of that registry version, `quality` one byte per cell or empty when every cell is good. About 1 µs to decode at any width.
+channel list of that registry version, `quality` one byte per cell or empty when every cell is good. `units` names the UCUM unit as received
+of every channel the gateway converted; trailing fields may be left out. About 1 µs to decode at any width.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Mapping
 from enum import IntFlag
 from typing import Annotated
 
@@ -56,6 +58,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True):
     times: bytes
     values: bytes
     quality: bytes = b""
+    units: dict[Text, Text] = {}
 
     def times_array(self) -> NDArray[np.int64]:
         """Shape (rows,), microseconds; read-only view of the message."""
@@ -95,6 +98,7 @@ def build_frame(
     quality: NDArray[np.uint8] | None = None,
     sent_at: Micros = 0,
     received_at: Micros = 0,
+    units: Mapping[str, str] | None = None,
 ) -> Frame:
     """A frame from arrays: times (n,), values (n, k), quality (n, k) or None. NaNs are made one bit pattern, so that equal content hashes alike."""
     matrix = np.array(values, dtype="<f8", order="C", copy=True)
@@ -113,6 +117,7 @@ def build_frame(
         times=np.ascontiguousarray(times, dtype="<i8").tobytes(),
         values=matrix.tobytes(),
         quality=marks,
+        units=dict(units or {}),
     )
 
 

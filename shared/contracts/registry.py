@@ -30,6 +30,59 @@ class ClockPolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Name:
+    """What people read, in English and Chinese."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A pilot testing platform. `time_zone` is an IANA name: it decides days and tariff hours."""
+
+    id: str
+    name: Name
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A work centre: the unit that one customer books, and the Kafka key."""
+
+    id: str
+    platform: str
+    name: Name
+    sector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A part of a line that is metered. `id` is `<line>/<name>`."""
+
+    id: str
+    line: str
+    name: Name
+
+
+class CustomerClass(StrEnum):
+    INTERNAL = "internal"
+    ACADEMIC = "academic"
+    SME = "sme"
+    INDUSTRY = "industry"
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Who books and pays. `credit_code` is the unified social credit code (GB 32100)."""
+
+    id: str
+    name: Name
+    class_: CustomerClass
+    credit_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Uncertainty:
     """Expanded uncertainty U in the channel's unit with coverage factor k (GUM), where it comes from and until when it holds."""
 
