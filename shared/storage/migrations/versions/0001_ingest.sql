@@ -102,7 +102,7 @@ create table ingest.api_key (
 -- One row per message. times and values are what the sender sent; row-major, k values per instant.
 create table ingest.block (
     stream_no   int         not null,
-    t0          timestamptz not null,
+    t0          timestamptz not null,           -- first and last sample
     t1          timestamptz not null,
     boot        text        not null,
     seq_from    bigint      not null,
@@ -113,6 +113,8 @@ create table ingest.block (
     kafka_partition int     not null,
     kafka_offset bigint     not null,
     hash        bytea       not null,
+    late        boolean     not null,           -- its first sample was not newer than what the stream already had
+    units       text        not null default '',  -- JSON: UCUM unit as received of every channel the gateway converted
     ts          int8[]      not null,
     vals        float8[]    not null,
     quality     bytea       not null default ''
@@ -121,17 +123,13 @@ alter table ingest.block alter column ts set storage external, alter column vals
 select create_hypertable('ingest.block', by_range('t0', interval '1 day'), create_default_indexes => false);
 create index block_stream_time on ingest.block (stream_no, t0);
 
--- Which messages were applied: the arbiter of duplicates, in a plain table (a unique key of a hypertable would contain the time).
+-- Which messages are stored: the arbiter of duplicates, in a plain table (a unique key of a hypertable would contain the time).
 create table ingest.message (
     stream_no   int    not null,
     boot        text   not null,
     seq         bigint not null,
     hash        bytea  not null,
-    outcome     text   not null check (outcome in ('stored', 'quarantined')),
-    t0          timestamptz,
-    kafka_partition int not null,
-    kafka_offset bigint not null,
-    stored_at   timestamptz not null default clock_timestamp(),
+    stored_at   timestamptz not null default transaction_timestamp(),
     primary key (stream_no, boot, seq)
 );
 
@@ -155,7 +153,8 @@ create table ingest.latest (
     measured_at timestamptz not null,
     received_at timestamptz not null,
     vals        float8[] not null,
-    quality     bytea not null default ''
+    quality     bytea not null default '',
+    widest_block bigint not null                -- longest t1 - t0 of a block in µs: how far before a range a reader has to look
 );
 
 create table ingest.boot (
@@ -189,8 +188,11 @@ create table ingest.quarantine (
     code        text not null,
     detail      text not null,
     hash        bytea not null,
-    raw         bytea not null,
+    raw         bytea not null,                 -- as received; compressed when `encoding` says so
+    encoding    text not null default '',       -- '' or zstd
+    complete    boolean not null default true,  -- false: only the first bytes were small enough to keep
     content_type text not null,
+    source      text not null,                  -- prefix of the API key that sent it
     boot        text,
     seq         bigint,
     registry_version int,
@@ -201,6 +203,7 @@ create table ingest.quarantine (
     unique (stream_id, code, hash)
 );
 create index quarantine_waiting on ingest.quarantine (state, last_seen desc);
+create index quarantine_identity on ingest.quarantine (stream_id, boot, seq);
 
 create table ingest.outbox (
     id            bigserial primary key,

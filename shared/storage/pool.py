@@ -1,0 +1,32 @@
+"""The connection pool of a process: bounded, UTC, opened and closed by its entrypoint."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+
+def build_pool(database_url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> Pool:
+    """A pool that is not open yet (`async with`). `name` shows in pg_stat_activity. Waiting for a connection raises
+    psycopg_pool.PoolTimeout after 10 s."""
+    return AsyncConnectionPool(
+        database_url,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=10.0,
+        name=name,
+        open=False,
+        kwargs=session_settings(name),
+        check=AsyncConnectionPool.check_connection,
+    )
+
+
+def session_settings(name: str) -> dict[str, str]:
+    """libpq parameters of every session of pilotline: UTC, named, keepalives so that a dead server is noticed."""
+    return {"application_name": name, "options": "-c timezone=UTC", "keepalives_idle": "10", "connect_timeout": "10"}
