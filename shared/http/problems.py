@@ -1,0 +1,122 @@
+"""Every refusal as RFC 9457 `application/problem+json` with a stable code; the one place where errors become HTTP."""
+
+from __future__ import annotations
+
+import math
+import traceback
+
+import orjson
+import psycopg
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout, TooManyRequests
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.kernel.errors import Invalid, Malformed, NotFound, Problem, Unauthenticated, Unavailable
+
+CONTENT_TYPE = "application/problem+json"
+_log = structlog.get_logger(__name__)
+
+
+class MethodNotAllowed(Problem):
+    status = 405
+    title = "This route does not take that method"
+
+
+class SlowSender(Problem):
+    status = 408
+    title = "The request did not arrive in time"
+
+
+def problem_response(problem: Problem) -> Response:
+    """The answer to a refused request."""
+    headers = {}
+    if problem.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(problem.retry_after)))
+    if isinstance(problem, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="pilotline"'
+    return Response(orjson.dumps(problem.document()), problem.status, headers, CONTENT_TYPE)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Register the handlers: our own refusals, FastAPI's validation, unknown routes and methods, a database that does not answer."""
+    app.add_exception_handler(Problem, _refused)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _http)
+    for unreachable in (PoolTimeout, TooManyRequests, psycopg.OperationalError, psycopg.InterfaceError):
+        app.add_exception_handler(unreachable, _database)
+
+
+class LastResort:
+    """Answers 500 `internal` for an error nobody foresaw and logs where it arose, never what the request held."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            where = traceback.format_tb(error.__traceback__)
+            _log.error("request_failed", path=scope["path"], error=type(error).__name__, where="".join(where[-4:]))
+            if started:
+                raise
+            problem = Problem(
+                "internal", "an error on our side; it was logged", remedy="try again, then tell the operator"
+            )
+            await problem_response(problem)(scope, receive, send)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return problem_response(error)
+
+
+async def _not_valid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        reason = str(first.get("ctx", {}).get("error", "not JSON"))
+        return problem_response(Malformed("json_malformed", reason, field="body", remedy="send well-formed JSON"))
+    where = [str(part) for part in first["loc"]]
+    field = ".".join(where[1:]) or where[0]
+    return problem_response(
+        Invalid("request_invalid", f"{field}: {first['msg']}", field=field, remedy="see the route's schema under /docs")
+    )
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return problem_response(NotFound("route_unknown", f"there is no {request.url.path}"))
+    if error.status_code == 405:
+        response = problem_response(MethodNotAllowed("method_not_allowed", f"{request.method} is not offered here"))
+        response.headers.update(error.headers or {})
+        return response
+    problem = Problem("http_error", str(error.detail))
+    return Response(
+        orjson.dumps({**problem.document(), "status": error.status_code, "title": str(error.detail)}),
+        error.status_code,
+        error.headers,
+        CONTENT_TYPE,
+    )
+
+
+async def _database(_request: Request, error: Exception) -> Response:
+    _log.warning("database_unavailable", error=type(error).__name__)
+    return problem_response(
+        Unavailable("database_unavailable", "the database does not answer", remedy="try again", retry_after=2.0)
+    )
