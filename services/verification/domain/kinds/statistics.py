@@ -1,0 +1,104 @@
+"""window_statistics: mean, sd, min, max, rms or percentile of the whole phase, of tumbling windows or of sliding windows.
+
+margin = min over windows of min(statistic - low, high - statistic). sd has n - 1; a percentile is linear between order statistics at
+rank q(n - 1). Tumbling windows are [s + jW, s + (j+1)W) and are judged when they fit the phase; sliding windows are (t - W, t], end at
+every sample with t - W >= s. A window with fewer than `min_count` samples has no value.
+
+A violated window proves FAIL at once only when nothing can be missing in it: no spacing in it is longer than the gap allowed. A single
+value beyond the limit of a minimum or maximum always proves it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from services.verification.domain.kinds.band import limits, tolerance
+from services.verification.domain.kinds.lanes import DECIDED_AT, PARAMS, PROOF, STATE, Judgement, Lane, Measures, View
+
+MEAN, SD, MIN, MAX, RMS, PERCENTILE = range(6)
+CODES = {"mean": MEAN, "sd": SD, "min": MIN, "max": MAX, "rms": RMS, "percentile": PERCENTILE}
+
+WINDOW, MIN_COUNT, GAP, CODE = range(PARAMS, PARAMS + 4)  # WINDOW 0: the whole phase
+LAST_T, WORST_AT = STATE, STATE + 1
+BEST, WORST, M1, M2 = range(4)
+
+
+@njit(cache=True)
+def value_of(code, count, mean, m2, lowest, highest, values, rank):  # type: ignore[no-untyped-def]
+    """The statistic of a window, NaN when it has none (the sd of one sample)."""
+    if code == MEAN:
+        return mean
+    if code == SD:
+        return math.sqrt(m2 / (count - 1)) if count > 1 else math.nan
+    if code == MIN:
+        return lowest
+    if code == MAX:
+        return highest
+    if code == RMS:
+        return math.sqrt(mean * mean + m2 / count)
+    return percentile_of(np.sort(values), count, rank)
+
+
+@njit(cache=True)
+def percentile_of(ordered, count, rank):  # type: ignore[no-untyped-def]
+    """Linear between order statistics at rank q(n - 1)."""
+    place = rank * (count - 1)
+    below = int(place)
+    if below >= count - 1:
+        return ordered[count - 1]
+    return ordered[below] + (place - below) * (ordered[below + 1] - ordered[below])
+
+
+def judge_windows(view: View, high: float) -> Judgement:
+    margin = float(view.f[BEST])
+    seen = margin < math.inf
+    worst, window = int(view.n[WORST_AT]), int(view.q[WINDOW])
+    proof = int(view.n[PROOF])
+    start = view.start if window == 0 else worst - window
+    return Judgement(
+        margin=margin if seen else None,
+        low=margin if view.closed and seen else -math.inf,
+        high=margin if view.closed or window else high,
+        proof=proof,
+        decided_at=int(view.n[DECIDED_AT]) if proof else None,
+        worst_at=worst if seen else None,
+        worst_value=float(view.f[WORST]) if seen else None,
+        undecided=None if seen else "no_window",
+        start=start if seen else None,
+        end=worst if seen else None,
+        positions=(("last", 0),) if seen else (),
+    )
+
+
+def statistics_lane(criterion: Any, measures: Measures) -> Lane:
+    code = CODES[criterion.statistic]
+    window = 0 if criterion.window is None else measures.duration(criterion.window, "window")
+    if code == SD:
+        low, high = spread_limits(criterion, measures)
+    else:
+        low, high = limits(criterion, measures)
+    slots = 0
+    if criterion.windows == "sliding":
+        slots = measures.slots(window)
+    elif code == PERCENTILE:
+        slots = measures.slots(window or measures.planned("percentile"))
+    return Lane(
+        floats=(low, high, (criterion.percentile or 0.0) / 100.0),
+        ints=(window, criterion.min_count, measures.gap, code),
+        unit=measures.unit,
+        tolerance=tolerance(low, high),
+        slots=slots,
+        window=window,
+    )
+
+
+def spread_limits(criterion: Any, measures: Measures) -> tuple[float, float]:
+    """Limits of a standard deviation: differences, so that a limit in K fits a channel in Cel; the registry's U does not speak of spread."""
+    width = measures.guard(from_registry=False)
+    low = -math.inf if criterion.low is None else measures.span(criterion.low, "low") + width
+    high = math.inf if criterion.high is None else measures.span(criterion.high, "high") - width
+    return low, high

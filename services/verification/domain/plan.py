@@ -1,0 +1,251 @@
+"""From a published criteria set and pinned streams to what the evaluator runs; the static checks on the way (V-8)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.verification.domain import criteria_model as model
+from services.verification.domain.kinds.lanes import Kind, Lane
+from services.verification.domain.kinds.registry import lane_of
+from services.verification.domain.signals import (
+    Channels,
+    SignalPlan,
+    channels_of,
+    compile_balance,
+    compile_signal,
+    conversion_between,
+    convert,
+    interval_unit,
+)
+from shared.contracts.registry import Stream
+from shared.kernel.canonical import digest
+from shared.kernel.errors import Invalid
+from shared.kernel.times import Micros, to_rfc3339
+
+ENGINE = "pilotline-evaluator/1"
+"""Part of every result digest: raised whenever a result could differ."""
+
+MEMORY_LIMIT = 64 * 1024 * 1024
+"""The most that the windows of one criterion may need, in bytes."""
+
+JITTER = 2
+"""A window has room for this many times the samples of the registered rate; a source beyond it makes the criterion INCONCLUSIVE."""
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionPlan:
+    """One criterion, compiled: limits in the signal's unit, durations in µs."""
+
+    id: str
+    clause: str
+    phase: str
+    kind: str
+    signal: SignalPlan
+    kernel: Kind
+    lane: Lane
+    min_coverage: float | None
+    max_gap: Micros | None
+    on_bad_quality: str
+    calibration_expired: bool
+    memory: int
+
+    @property
+    def demands_whole_phase(self) -> bool:
+        """Whether data quality at the end of the phase can still turn a PASS away."""
+        return self.min_coverage is not None or self.max_gap is not None or self.on_bad_quality != "exclude"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Everything that decides a run's verdicts except its frames and its lifecycle. Immutable."""
+
+    run: str
+    start: Micros
+    criteria_digest: str
+    phases: tuple[str, ...]
+    criteria: tuple[CriterionPlan, ...]
+    streams: tuple[Stream, ...]
+
+    @classmethod
+    def build(
+        cls, *, run: str, criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros
+    ) -> RunPlan:
+        """Compiles a criteria set for a run that begins at `start`. Raises Invalid with the first finding of `check`."""
+        compiled = compile_criteria(criteria, streams, start)
+        used = {name for criterion in compiled for name in criterion.signal.streams}
+        return cls(
+            run=run,
+            start=start,
+            criteria_digest=criteria.digest(),
+            phases=tuple(phase.id for phase in criteria.phases),
+            criteria=compiled,
+            streams=tuple(sorted((s for s in streams if s.id in used), key=lambda s: s.id)),
+        )
+
+    @property
+    def first_needed(self) -> Micros:
+        """Samples from here on can matter: a value that holds into the run is at most its maximum age old."""
+        return self.start - max((stream.max_age for stream in self.streams), default=0)
+
+    def digest(self) -> str:
+        """SHA-256 of what a snapshot must agree on before it is restored."""
+        pinned = [[stream.id, stream.version, stream.digest()] for stream in self.streams]
+        ids = [criterion.id for criterion in self.criteria]
+        return digest([ENGINE, self.run, self.start, self.criteria_digest, ids, pinned])
+
+    def only(self, criteria: Iterable[str]) -> RunPlan:
+        """The same run with some of its criteria."""
+        wanted = set(criteria)
+        kept = tuple(criterion for criterion in self.criteria if criterion.id in wanted)
+        used = {name for criterion in kept for name in criterion.signal.streams}
+        streams = tuple(stream for stream in self.streams if stream.id in used)
+        return RunPlan(self.run, self.start, self.criteria_digest, self.phases, kept, streams)
+
+
+def compile_criteria(
+    criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros
+) -> tuple[CriterionPlan, ...]:
+    """Raises Invalid with the first error found; `check` finds them all."""
+    channels = channels_of(streams)
+    phases = {phase.id: phase for phase in criteria.phases}
+    return tuple(
+        compile_criterion(criterion, channels, phases, start, f"criteria[{index}]")
+        for index, criterion in enumerate(criteria.criteria)
+    )
+
+
+def compile_criterion(
+    criterion: Any, channels: Channels, phases: dict[str, model.Phase], start: Micros | None, where: str
+) -> CriterionPlan:
+    """Raises Invalid(criteria_phase_unknown | criteria_unknown_channel | criteria_unit | criteria_horizon | criteria_decision_rule |
+    criteria_memory)."""
+    if criterion.phase not in phases:
+        raise Invalid(
+            "criteria_phase_unknown",
+            f"the set has no phase {criterion.phase}",
+            field=f"{where}.phase",
+            remedy=f"use one of: {', '.join(phases)}",
+        )
+    if criterion.kind == "balance":
+        signal = compile_balance(criterion, channels, where)
+    else:
+        signal = compile_signal(criterion.signal, channels, f"{where}.signal")
+    measures = _SignalMeasures(criterion, signal, phases[criterion.phase], where)
+    max_gap = None if criterion.quality.max_gap is None else measures.duration(criterion.quality.max_gap, "quality.max_gap")
+    kernel, lane = lane_of(criterion, measures)
+    measures.check_horizon(lane.window)
+    return CriterionPlan(
+        id=criterion.id,
+        clause=criterion.clause,
+        phase=criterion.phase,
+        kind=criterion.kind,
+        signal=signal,
+        kernel=kernel,
+        lane=lane,
+        min_coverage=criterion.quality.min_coverage,
+        max_gap=max_gap,
+        on_bad_quality=criterion.quality.on_bad_quality,
+        calibration_expired=measures.calibration_expired(start),
+        memory=measures.memory(kernel, lane),
+    )
+
+
+class _SignalMeasures:
+    """`Measures` of one criterion: conversions into its signal's unit that name the field at fault."""
+
+    def __init__(self, criterion: Any, signal: SignalPlan, phase: model.Phase, where: str) -> None:
+        self._criterion = criterion
+        self._signal = signal
+        self._phase = phase
+        self._where = where
+        self.unit = signal.unit
+
+    @property
+    def gap(self) -> Micros:
+        demanded = self._criterion.quality.max_gap
+        return self._signal.max_age if demanded is None else self.duration(demanded, "quality.max_gap")
+
+    def limit(self, quantity: Any, field: str) -> float:
+        return convert(quantity, self.unit, f"{self._where}.{field}", difference=self._signal.difference)
+
+    def span(self, quantity: Any, field: str) -> float:
+        return convert(quantity, self.unit, f"{self._where}.{field}", difference=True)
+
+    def duration(self, quantity: Any, field: str) -> Micros:
+        where = f"{self._where}.{field}"
+        micros = round(convert(quantity, "us", where, difference=True))
+        if micros <= 0:
+            raise Invalid("criteria_horizon", "a duration must be positive", field=where, remedy="give at least 1 us")
+        return micros
+
+    def guard(self, *, from_registry: bool = True, unit: str | None = None) -> float:
+        decision = self._criterion.decision
+        if decision.rule == "simple":
+            return 0.0
+        where = f"{self._where}.decision.uncertainty"
+        if decision.uncertainty is not None:
+            expanded = convert(decision.uncertainty, unit or interval_unit(self.unit), where, difference=True)
+            return float(decision.multiplier * expanded * self._back(unit))
+        if from_registry and self._signal.uncertainty is not None:
+            return float(decision.multiplier * self._signal.uncertainty.expanded)
+        raise Invalid(
+            "criteria_decision_rule",
+            "a guard band needs an expanded uncertainty U, and the registry has none that fits",
+            field=where,
+            remedy="give decision.uncertainty, or choose the rule simple",
+        )
+
+    def _back(self, unit: str | None) -> float:
+        if unit is not None or interval_unit(self.unit) == self.unit:
+            return 1.0
+        return conversion_between(interval_unit(self.unit), self.unit, self._where, difference=True).factor
+
+    def factor(self, unit: str, per_second: bool, field: str) -> float:
+        source = interval_unit(self.unit)
+        scale = conversion_between(self.unit, source, self._where, difference=True).factor
+        if per_second:
+            source = f"({source})/s"
+        return scale * conversion_between(source, unit, f"{self._where}.{field}", difference=True).factor
+
+    def planned(self, field: str) -> Micros:
+        if self._phase.planned is None:
+            raise Invalid(
+                "criteria_memory",
+                "memory is bounded only when the phase has a planned length",
+                field=f"{self._where}.{field}",
+                remedy=f"give phases[{self._phase.id}].planned",
+            )
+        return round(convert(self._phase.planned, "us", f"phases[{self._phase.id}].planned", difference=True))
+
+    def slots(self, window: Micros) -> int:
+        return math.ceil(window / self._signal.period) * JITTER + 16
+
+    def check_horizon(self, window: Micros) -> None:
+        if window and self._phase.planned is not None and window > self.planned("phase"):
+            raise Invalid(
+                "criteria_horizon",
+                f"needs {window / 1e6:g} s, the phase {self._phase.id} is planned for {self.planned('phase') / 1e6:g} s",
+                field=self._where,
+                remedy="shorten the duration or window, or plan a longer phase",
+            )
+
+    def calibration_expired(self, start: Micros | None) -> bool:
+        decision, known = self._criterion.decision, self._signal.uncertainty
+        if start is None or decision.rule == "simple" or decision.uncertainty is not None or known is None:
+            return False
+        return known.calibration_due is not None and known.calibration_due.isoformat() < to_rfc3339(start)[:10]
+
+    def memory(self, kernel: Kind, lane: Lane) -> int:
+        width = 2 * len(self._signal.inputs)
+        size = kernel.slot_bytes(width) * lane.slots + 1024
+        if size > MEMORY_LIMIT:
+            raise Invalid(
+                "criteria_memory",
+                f"needs {size / 2**20:.0f} MiB at the registered rate; the limit is {MEMORY_LIMIT // 2**20} MiB",
+                field=self._where,
+                remedy="shorten the window, or judge a slower channel",
+            )
+        return size

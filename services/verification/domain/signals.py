@@ -1,0 +1,230 @@
+"""Signals: a channel, or arithmetic over channels, compiled to a small postfix program in one unit. Units are checked here, statically.
+
+A signal of several channels has a value at every instant of any of them at which all are defined, each by its held value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.verification.domain import criteria_model as model
+from shared.contracts.registry import Channel, Stream, Uncertainty, channel_path
+from shared.kernel import units
+from shared.kernel.canonical import canonical_json
+from shared.kernel.errors import Invalid, Problem
+from shared.kernel.times import Micros
+
+CHANNEL, CONSTANT, ADD, SUBTRACT, DIVIDE, TIMES, PLUS, ABSOLUTE = range(8)
+
+Operation = tuple[int, float]
+Channels = Mapping[str, tuple[Stream, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One channel of a signal: its stream and column, and how long a value of it holds."""
+
+    path: str
+    stream: str
+    column: int
+    max_age: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPlan:
+    """A signal ready to be computed. `program` is empty for a plain channel. `period` (µs) is the registered mean spacing of its
+    instants; `uncertainty` is the registry's, for a plain channel only."""
+
+    key: str
+    inputs: tuple[Input, ...]
+    program: tuple[Operation, ...]
+    unit: str
+    difference: bool
+    period: float
+    uncertainty: Uncertainty | None
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(sorted({item.stream for item in self.inputs}))
+
+    @property
+    def max_age(self) -> Micros:
+        return min(item.max_age for item in self.inputs)
+
+
+@dataclass(slots=True)
+class _Draft:
+    channels: Channels
+    inputs: list[Input] = field(default_factory=list)
+    sources: list[tuple[Stream, Channel]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    program: tuple[Operation, ...]
+    unit: str
+    difference: bool
+
+
+def channels_of(streams: Iterable[Stream]) -> dict[str, tuple[Stream, int]]:
+    """Every channel path with its stream and column."""
+    return {
+        channel_path(stream, channel.name): (stream, column)
+        for stream in streams
+        for column, channel in enumerate(stream.channels)
+    }
+
+
+def compile_signal(signal: Any, channels: Channels, where: str) -> SignalPlan:
+    """The signal at field `where`. Raises Invalid(criteria_unknown_channel | criteria_unit)."""
+    draft = _Draft(channels)
+    node = _compile(signal, draft, where)
+    return _plan(canonical_json(_written(signal)).decode(), node, draft, plain=isinstance(signal, str))
+
+
+def compile_balance(criterion: model.Balance, channels: Channels, where: str) -> SignalPlan:
+    """What is left of the tolerance, allowed - |inputs - outputs|: a balance holds where it is not negative."""
+    draft = _Draft(channels)
+    into = _sum([_compile(s, draft, f"{where}.inputs[{i}]") for i, s in enumerate(criterion.inputs)], f"{where}.inputs")
+    out = _sum([_compile(s, draft, f"{where}.outputs[{i}]") for i, s in enumerate(criterion.outputs)], where)
+    lost = (*into.program, *_in_unit(out, into.unit, f"{where}.outputs").program, (SUBTRACT, 0.0), (ABSOLUTE, 0.0))
+    if criterion.limit is not None:
+        allowed = convert(criterion.limit, into.unit, f"{where}.limit", difference=True)
+        program = (*lost, (TIMES, -1.0), (PLUS, allowed))
+    else:
+        program = (*into.program, (TIMES, criterion.fraction or 0.0), *lost, (SUBTRACT, 0.0))
+    key = {"balance": criterion.model_dump(mode="json", include={"inputs", "outputs", "limit", "fraction"})}
+    return _plan(canonical_json(key).decode(), _Node(program, into.unit, True), draft, plain=False)
+
+
+def convert(quantity: model.Quantity, unit: str, where: str, *, difference: bool) -> float:
+    """A quantity's value in `unit`. Raises Invalid(criteria_unit)."""
+    conversion = conversion_between(quantity.unit, unit, where, difference=difference)
+    return quantity.value * conversion.factor + conversion.offset
+
+
+def conversion_between(source: str, target: str, where: str, *, difference: bool) -> units.Conversion:
+    """How to bring `source` to `target`. Raises Invalid(criteria_unit) with the field at fault."""
+    try:
+        return units.conversion(source, target, difference=difference)
+    except Problem as problem:
+        raise Invalid(
+            "criteria_unit", problem.detail, field=where, remedy=f"use {target} or a unit of the same dimension"
+        ) from problem
+
+
+def interval_unit(unit: str) -> str:
+    """The unit of differences of values in `unit`: K for Cel, which has a zero of its own; otherwise the unit itself."""
+    if unit == "K" or not units.commensurable(unit, "K"):
+        return unit
+    return "K" if units.conversion(unit, "K").offset != 0.0 else unit
+
+
+def _plan(key: str, node: _Node, draft: _Draft, *, plain: bool) -> SignalPlan:
+    rate = sum(1.0 / stream.period for stream in {id(s): s for s, _ in draft.sources}.values())
+    return SignalPlan(
+        key=key,
+        inputs=tuple(draft.inputs),
+        program=() if plain else node.program,
+        unit=node.unit,
+        difference=node.difference,
+        period=1.0 / rate,
+        uncertainty=draft.sources[0][1].uncertainty if plain else None,
+    )
+
+
+def _compile(signal: Any, draft: _Draft, where: str) -> _Node:
+    if isinstance(signal, str):
+        return _channel(signal, draft, where)
+    if isinstance(signal, model.Constant):
+        _known_unit(signal.unit, f"{where}.unit")
+        return _Node(((CONSTANT, signal.value),), signal.unit, False)
+    if isinstance(signal, model.Scale):
+        node = _compile(signal.of, draft, f"{where}.of")
+        return _Node((*node.program, (TIMES, signal.factor)), node.unit, node.difference)
+    if isinstance(signal, model.Absolute):
+        node = _compile(signal.of, draft, f"{where}.of")
+        return _Node((*node.program, (ABSOLUTE, 0.0)), node.unit, node.difference)
+    if isinstance(signal, model.Linear):
+        nodes = [_compile(term.of, draft, f"{where}.terms[{i}].of") for i, term in enumerate(signal.terms)]
+        scaled = [_in_unit(node, nodes[0].unit, f"{where}.terms[{i}]") for i, node in enumerate(nodes)]
+        return _sum(
+            [
+                _Node((*node.program, (TIMES, term.factor)), node.unit, node.difference)
+                for node, term in zip(scaled, signal.terms, strict=True)
+            ],
+            where,
+        )
+    parts = [_compile(part, draft, f"{where}.of[{i}]") for i, part in enumerate(signal.of)]
+    if isinstance(signal, model.Sum):
+        return _sum(parts, where)
+    if isinstance(signal, model.Difference):
+        right = _in_unit(parts[1], parts[0].unit, f"{where}.of[1]")
+        return _Node((*parts[0].program, *right.program, (SUBTRACT, 0.0)), parts[0].unit, True)
+    return _ratio(parts[0], parts[1], where)
+
+
+def _channel(path: str, draft: _Draft, where: str) -> _Node:
+    if path not in draft.channels:
+        names = sorted(draft.channels)
+        near = [name for name in names if name.split(".")[0] == path.split(".")[0]] or names
+        raise Invalid(
+            "criteria_unknown_channel",
+            f"no pinned stream has a channel {path}",
+            field=where,
+            remedy=f"use one of: {', '.join(near[:12])}",
+        )
+    stream, column = draft.channels[path]
+    channel = stream.channels[column]
+    index = next((i for i, item in enumerate(draft.inputs) if item.path == path), len(draft.inputs))
+    if index == len(draft.inputs):
+        draft.inputs.append(Input(path, stream.id, column, stream.max_age))
+        draft.sources.append((stream, channel))
+    return _Node(((CHANNEL, float(index)),), channel.unit, units.is_difference(channel.quantity_kind))
+
+
+def _sum(nodes: list[_Node], where: str) -> _Node:
+    first = nodes[0]
+    program: tuple[Operation, ...] = first.program
+    for node in nodes[1:]:
+        program = (*program, *_in_unit(node, first.unit, where).program, (ADD, 0.0))
+    return _Node(program, first.unit, all(node.difference for node in nodes))
+
+
+def _ratio(left: _Node, right: _Node, where: str) -> _Node:
+    for node, part in ((left, 0), (right, 1)):
+        if not node.difference and interval_unit(node.unit) != node.unit:
+            raise Invalid(
+                "criteria_unit",
+                f"a ratio of values in {node.unit}, whose zero is arbitrary, has no meaning",
+                field=f"{where}.of[{part}]",
+                remedy="take a difference first, or use a channel in K",
+            )
+    if units.commensurable(left.unit, right.unit):
+        right, unit = _in_unit(right, left.unit, where), "1"
+    else:
+        unit = f"({left.unit})/({right.unit})"
+    return _Node((*left.program, *right.program, (DIVIDE, 0.0)), unit, False)
+
+
+def _in_unit(node: _Node, unit: str, where: str) -> _Node:
+    conversion = conversion_between(node.unit, unit, where, difference=node.difference)
+    if conversion.is_identity:
+        return node
+    program = (*node.program, (TIMES, conversion.factor))
+    if conversion.offset:
+        program = (*program, (PLUS, conversion.offset))
+    return _Node(program, unit, node.difference)
+
+
+def _known_unit(unit: str, where: str) -> None:
+    try:
+        units.check_unit(unit)
+    except Problem as problem:
+        raise Invalid("criteria_unit", problem.detail, field=where, remedy=problem.remedy) from problem
+
+
+def _written(signal: Any) -> Any:
+    return signal if isinstance(signal, str) else signal.model_dump(mode="json")
