@@ -45,7 +45,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(QuarantineRecord)
 
 
-def record_hash(raw: bytes) -> bytes:
+def record_hash(raw: bytes | memoryview) -> bytes:
     """What makes two quarantined records the same one."""
     return hashlib.sha256(raw).digest()
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from shared.http.body import BodyLimits, InflatedBody, InFlight
 from shared.http.problems import LastResort, answer_problems
+from shared.observability.health import Check, alive_response, metrics_response, ready_response
 from shared.storage.api_keys import ApiKeys
-
-Check = Callable[[], Awaitable[None]]
-"""Returns when a dependency answers, raises when it does not."""
-
-_check_patience = 2.0
 
 
 def create_app(
@@ -44,24 +38,13 @@ def create_app(
 
 def _add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
     @app.get("/livez", tags=["health"])
-    async def alive() -> dict[str, str]:
-        return {"status": "alive"}
+    async def alive() -> Response:
+        return alive_response()
 
     @app.get("/readyz", tags=["health"])
-    async def ready() -> JSONResponse:
-        states = dict(zip(checks, await asyncio.gather(*(_state(check) for check in checks.values())), strict=True))
-        well = all(state == "ok" for state in states.values())
-        return JSONResponse({"status": "ready" if well else "not ready", "checks": states}, 200 if well else 503)
+    async def ready() -> Response:
+        return await ready_response(checks)
 
     @app.get("/metrics", tags=["health"])
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _state(check: Check) -> str:
-    try:
-        async with asyncio.timeout(_check_patience):
-            await check()
-    except Exception as error:  # noqa: BLE001 - whatever fails here is the answer
-        return type(error).__name__
-    return "ok"
+        return metrics_response()

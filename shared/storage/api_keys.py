@@ -46,6 +46,19 @@ class Scope:
         wanted = ((self.platform, platform), (self.line, line), (self.instrument, instrument))
         return all(bound is None or bound == actual for bound, actual in wanted)
 
+    def covers_line(self, *, platform: str, line: str) -> bool:
+        """Whether anything of a line is inside: a key bound to one of its instruments reaches the line's name."""
+        return (
+            self.platform in (None, platform)
+            and self.line in (None, line)
+            and (self.instrument is None or self.instrument.split("/")[0] == line)
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Bound to nothing."""
+        return self == Scope()
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

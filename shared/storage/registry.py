@@ -96,20 +96,27 @@ class CachedRegistry:
 
     async def current(self) -> Registry:
         """Reads again when the copy is too old. Raises psycopg.Error or PoolTimeout."""
-        if self._registry is not None and self._monotonic() - self._read_at < self._max_age:
-            return self._registry
-        return await self.refresh(than=self._read_at)
+        return await self.refresh(unless_younger=self._max_age)
 
-    async def refresh(self, *, than: float | None = None) -> Registry:
-        """Reads now; with `than`, only if nobody has read since that moment of the monotonic clock."""
+    async def refresh(self, *, unless_younger: float = 0.0) -> Registry:
+        """Reads now, unless the copy is younger than that many seconds."""
+        if self._younger(unless_younger):
+            return self._known()
         async with self._lock:
-            if self._registry is not None and than is not None and self._read_at > than:
-                return self._registry
+            if self._younger(unless_younger):
+                return self._known()
             started = self._monotonic()
             async with self._pool.connection() as connection:
                 self._registry = await read_registry(connection)
             self._read_at = started
             return self._registry
+
+    def _younger(self, seconds: float) -> bool:
+        return self._registry is not None and self._monotonic() - self._read_at < seconds
+
+    def _known(self) -> Registry:
+        assert self._registry is not None
+        return self._registry
 
 
 async def _by_id(connection: Connection, query: str, build: Callable[..., Any]) -> dict[str, Any]:
