@@ -16,7 +16,7 @@ available() { docker image inspect "$1" >/dev/null 2>&1 || timeout 120 docker pu
 
 build() {
   local folder=$1 tag=$2
-  echo "[images] building $tag" >&2
+  echo "[images] building $tag (what is unchanged comes from the cache)" >&2
   docker buildx build --quiet --load --secret "id=extra_ca,src=$EXTRA_CA_FILE" \
     --file "$here/$folder/Dockerfile" --tag "$tag" "$here" >/dev/null
 }

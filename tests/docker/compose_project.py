@@ -8,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,22 @@ START_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A running compose project: its name and the environment that names its ports."""
+    """A running compose project: its name and the environment that names its ports (which may hold secrets: never printed)."""
 
     name: str
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
 
-    def compose(self, *arguments: str, stdin: str | None = None) -> str:
+    def compose(self, *arguments: str) -> str:
         """What `docker compose ARGUMENTS` prints. Raises CalledProcessError with its error output as a note."""
         command = ["docker", "compose", "--project-name", self.name, *arguments]
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, input=stdin or "", capture_output=True, text=True, check=False
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             failure = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)

@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.docker.prepare import create_topics
 from deploy.local.stack import Endpoints
-from shared.contracts.topics import ALL, LINE_RECORDS
+from shared.contracts.topics import Topics
+from shared.messaging.producer import create_topics
 from shared.storage.migrate import migrate, pending
 from tests.plugins.docker_stack import docker_stack
 
@@ -41,24 +41,24 @@ def test_migrations_run_and_blocks_lie_in_a_hypertable(servers: Endpoints) -> No
 
 # O-3
 async def test_topics_are_made_once_with_the_partitions_of_the_contract(servers: Endpoints) -> None:
-    first = await create_topics(servers.kafka_bootstrap, "made.once.")
-    again = await create_topics(servers.kafka_bootstrap, "made.once.")
-    assert set(first) == {f"made.once.{topic.name}" for topic in ALL}
-    assert again == ()
+    topics = Topics("made.once.")
+    await create_topics(servers.kafka_bootstrap, topics)
+    await create_topics(servers.kafka_bootstrap, topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka_bootstrap)
     await admin.start()
     try:
-        described = await admin.describe_topics(list(first))
+        described = await admin.describe_topics([name for name, _ in topics.named()])
     finally:
         await admin.close()
     partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
-    assert partitions == {f"made.once.{topic.name}": topic.partitions for topic in ALL}
+    assert partitions == {name: topic.partitions for name, topic in topics.named()}
 
 
 # O-3
 async def test_records_acknowledged_by_the_broker_arrive_in_a_hypertable_once_and_in_order(servers: Endpoints) -> None:
-    await create_topics(servers.kafka_bootstrap, "round.trip.")
-    topic = "round.trip." + LINE_RECORDS.name
+    topics = Topics("round.trip.")
+    await create_topics(servers.kafka_bootstrap, topics)
+    topic = topics.line_records
     async with AIOKafkaProducer(
         bootstrap_servers=servers.kafka_bootstrap, acks="all", enable_idempotence=True
     ) as producer:
