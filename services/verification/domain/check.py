@@ -47,7 +47,12 @@ def check(criteria: CriteriaSet, streams: Sequence[Stream]) -> CheckReport:
         if phase.planned is not None and not _is_duration(phase.planned.unit):
             phases[phase.id] = phase.model_copy(update={"planned": None})
             findings.append(
-                Finding("criteria_unit", f"phases[{phase.id}].planned", f"{phase.planned.unit} is no unit of time", "use s, min or h")
+                Finding(
+                    "criteria_unit",
+                    f"phases[{phase.id}].planned",
+                    f"{phase.planned.unit} is no unit of time",
+                    "use s, min or h",
+                )
             )
     memory: list[tuple[str, int]] = []
     for index, criterion in enumerate(criteria.criteria):

@@ -16,3 +16,387 @@
 
 Nothing here reads a clock, a database or Kafka. Frames are identified by (stream, boot, seq); the first in log order stays in force.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.verification.domain.arrivals import BootArrivals
+from services.verification.domain.groups import Group
+from services.verification.domain.judging import BadValues, judge
+from services.verification.domain.kinds.lanes import FAR
+from services.verification.domain.outcomes import (
+    Activity,
+    Arrival,
+    CriterionState,
+    Outcome,
+    RunResult,
+    Transition,
+    Verdict,
+)
+from services.verification.domain.plan import RunPlan
+from services.verification.domain.results import result_of
+from services.verification.domain.rows import Arrived, Chunk, StreamRows
+from services.verification.domain.snapshots import freeze, thaw
+from shared.contracts.frame import Frame, Quality
+from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunHeld, RunRestarted, RunStarted
+from shared.kernel.errors import PilotlineError
+from shared.kernel.times import Micros
+
+MAX_WAITING_ROWS = 1_000_000
+"""Rows of one stream held back for a slower one. Beyond it the criteria that wait are marked stale: a rebuild reads them from storage."""
+
+Lifecycle = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded
+
+
+class NeedsRebuild(PilotlineError):
+    """A result was asked of an evaluator that has gone past a late record."""
+
+
+class RunEvaluator:
+    """The evaluation of one run; see the module's text for its use."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.plan = plan
+        self.stale: set[str] = set()
+        self.how = ""
+        self._end: Micros = FAR
+        self._phases: dict[str, tuple[Micros, Micros]] = {}
+        self._phase: str | None = None
+        self._held = np.zeros((0, 2), np.int64)
+        self._arrivals: dict[tuple[str, str], BootArrivals] = {}
+        self._columns, self._rows = _columns(plan)
+        self._first = {stream.id: plan.start - stream.max_age for stream in plan.streams}
+        self._groups = _groups(plan, self._columns)
+        self._by_stream = {
+            stream.id: [group for group in self._groups if stream.id in group.streams] for stream in plan.streams
+        }
+        self._outcomes = [Outcome.NONE] * len(plan.criteria)
+        self._bad = [BadValues()] * len(plan.criteria)
+
+    @property
+    def ended(self) -> bool:
+        return self._end < FAR
+
+    @property
+    def needs_rebuild(self) -> bool:
+        """A late record touched a criterion, or the chain over the inputs: replace this evaluator by a rebuilt one before its result."""
+        return bool(self.stale) or not all(arrivals.whole(self._end) for arrivals in self._arrivals.values())
+
+    def apply(self, record: Lifecycle) -> tuple[str, ...]:
+        """Takes a lifecycle record of this run in log order; answers the criteria that had already gone past it (now stale)."""
+        before = set(self.stale)
+        if isinstance(record, PhaseStarted):
+            self._phase_started(record.phase, record.at)
+        elif isinstance(record, RunHeld):
+            self._hold_changed(record.at, np.vstack([self._held, [[record.at, FAR]]]))
+        elif isinstance(record, RunRestarted):
+            held = self._held.copy()
+            held[-1:, 1] = record.at
+            self._hold_changed(record.at, held)
+        elif isinstance(record, RunEnded):
+            self._end = record.at
+            self.how = record.how
+            self._phase_started(None, record.at)
+        return tuple(sorted(self.stale - before))
+
+    def add_frame(self, frame: Frame) -> Arrival:
+        """`add` for a decoded frame."""
+        return self.add(
+            frame.stream,
+            frame.boot,
+            frame.seq,
+            frame.content_hash(),
+            frame.times_array(),
+            frame.values_array(),
+            frame.quality_array() if frame.quality else None,
+        )
+
+    def add(
+        self,
+        stream: str,
+        boot: str,
+        seq: int,
+        content_hash: bytes,
+        times: NDArray[np.int64],
+        values: NDArray[np.float64],
+        quality: NDArray[np.uint8] | None = None,
+    ) -> Arrival:
+        """Takes in one frame: times (n,), values (n, k) in the order of the stream's channels, quality bits (n, k) or None.
+
+        Nothing is judged before `advance`. The arrays are kept until then: do not write to them.
+        """
+        rows = self._rows.get(stream)
+        if rows is None:
+            return Arrival(Verdict.IGNORED)
+        first, last = int(times.min()), int(times.max())
+        reach = self._first[stream]
+        numbers = None
+        if first < reach or last >= self._end:
+            numbers = np.flatnonzero((times >= reach) & (times < self._end))
+            rows.watermark = max(rows.watermark, last)
+            if numbers.size == 0:
+                return Arrival(Verdict.IGNORED)
+            times, values = times[numbers], values[numbers]
+            quality = None if quality is None else quality[numbers]
+            first, last = int(times.min()), int(times.max())
+        arrivals = self._arrivals.get((stream, boot))
+        if arrivals is None:
+            arrivals = self._arrivals[stream, boot] = BootArrivals()
+        verdict = arrivals.take(seq, content_hash, first)
+        if verdict is not Verdict.ACCEPTED:
+            return Arrival(verdict)
+        late: list[str] = []
+        for group in self._by_stream[stream]:
+            if first <= group.released:
+                late += self._late(group, times[times <= group.released], reach - self.plan.start)
+        rows.arrived.append(Arrived(times, values, quality, rows.boot_index(boot), seq, numbers))
+        rows.watermark = max(rows.watermark, last)
+        return Arrival(verdict, tuple(sorted(set(late))))
+
+    def advance(self, upto: Micros | None = None) -> tuple[Transition, ...]:
+        """Judges what may be released: for each group of streams, every row up to the smallest watermark among them.
+
+        `upto` replaces the watermarks when the caller knows that no earlier row will come (a replay in order of time). Answers the
+        outcomes that have grown.
+        """
+        for rows in self._rows.values():
+            rows.settle()
+        touched: list[Group] = []
+        for group in self._groups:
+            frontier = min(self._rows[name].watermark for name in group.streams) if upto is None else upto
+            if frontier > group.released and self._release(group, frontier):
+                touched.append(group)
+        self._forget()
+        return self._transitions(touched)
+
+    def states(self, now: Micros | None = None, idle: Micros | None = None) -> tuple[CriterionState, ...]:
+        """Every criterion as it stands. With `now` (event time), an open criterion is `waiting` when one of its streams has been
+        silent for longer than `idle` (default: the stream's maximum age)."""
+        ages = {stream.id: idle if idle is not None else stream.max_age for stream in self.plan.streams}
+        states = []
+        for group in self._groups:
+            silent = now is not None and any(self._rows[name].watermark < now - ages[name] for name in group.streams)
+            for member in group.members:
+                state = self._judge(group, member)
+                if silent and state.activity is Activity.OPEN:
+                    state = replace(state, activity=Activity.WAITING)
+                states.append((member.number, state))
+        return tuple(state for _, state in sorted(states, key=lambda item: item[0]))
+
+    def finish(self) -> tuple[Transition, ...]:
+        """After RunEnded: judges everything that waits, up to the end. Raises NeedsRebuild while the run has not ended."""
+        if not self.ended:
+            raise NeedsRebuild(f"run {self.plan.run} has not ended")
+        return self.advance(upto=max([self._end, *(group.released for group in self._groups)]))
+
+    def result(self) -> RunResult:
+        """The final result; what waits is judged first. Raises NeedsRebuild when `needs_rebuild`, or before RunEnded."""
+        self.finish()
+        if self.needs_rebuild:
+            raise NeedsRebuild(f"run {self.plan.run} has gone past a late record: {', '.join(sorted(self.stale))}")
+        return result_of(self.plan, self.how, self.states(), self._inputs())
+
+    def snapshot(self) -> bytes:
+        """Everything this evaluator knows, as bytes; `restore` continues from it as if nothing had happened."""
+        return freeze(self)
+
+    @classmethod
+    def restore(cls, plan: RunPlan, snapshot: bytes) -> RunEvaluator:
+        """Raises NeedsRebuild when the snapshot was taken under another plan or engine."""
+        evaluator = cls(plan)
+        if not thaw(evaluator, snapshot):
+            raise NeedsRebuild(f"the snapshot of run {plan.run} was taken under another plan or engine")
+        return evaluator
+
+    def differences(self, earlier: RunEvaluator) -> tuple[Transition, ...]:
+        """The outcomes in which this evaluation differs from an earlier one of the same run (a rebuild may improve them)."""
+        before = {plan.id: outcome for plan, outcome in zip(earlier.plan.criteria, earlier._outcomes, strict=True)}
+        return tuple(
+            Transition(state.criterion, before[state.criterion], state.outcome, state)
+            for state in self.states()
+            if before.get(state.criterion, state.outcome) is not state.outcome
+        )
+
+    def _release(self, group: Group, upto: Micros) -> bool:
+        changed, given = group.release(upto, self._rows, self._held)
+        for name, chunk in given:
+            if chunk.bad is not None:
+                self._count_bad(group, name, chunk)
+                changed = True
+        return changed
+
+    def _transitions(self, groups: Sequence[Group]) -> tuple[Transition, ...]:
+        transitions = []
+        for group in groups:
+            for member in group.members:
+                state = self._judge(group, member)
+                before = self._outcomes[member.number]
+                if state.outcome > before:
+                    self._outcomes[member.number] = state.outcome
+                    transitions.append((member.number, Transition(state.criterion, before, state.outcome, state)))
+        if self.ended:
+            transitions += self._never_begun()
+        return tuple(transition for _, transition in sorted(transitions, key=lambda item: item[0]))
+
+    def _never_begun(self) -> list[tuple[int, Transition]]:
+        found = []
+        for group in self._groups:
+            for member in group.members:
+                plan = self.plan.criteria[member.number]
+                if self._outcomes[member.number] is Outcome.NONE and plan.phase not in self._phases:
+                    state = self._judge(group, member)
+                    self._outcomes[member.number] = state.outcome
+                    found.append((member.number, Transition(plan.id, Outcome.NONE, state.outcome, state)))
+        return found
+
+    def _judge(self, group: Group, member: Any) -> CriterionState:
+        plan = self.plan.criteria[member.number]
+        return judge(
+            plan,
+            member,
+            group,
+            self._rows,
+            self._held,
+            self._bad[member.number],
+            run_ended=self.ended,
+            stale=plan.id in self.stale,
+        )
+
+    def _phase_started(self, phase: str | None, at: Micros) -> None:
+        """Ends the present phase at `at` and begins another; a phase that has been there before is not judged twice."""
+        changed = []
+        if self._phase is not None:
+            self._phases[self._phase] = (self._phases[self._phase][0], at)
+            changed.append(self._phase)
+        self._phase = phase if phase not in self._phases else None
+        if self._phase is not None:
+            self._phases[self._phase] = (at, FAR)
+            changed.append(self._phase)
+        for name in changed:
+            for group in self._groups:
+                for lanes in group.lane_sets:
+                    lanes.set_phase(name, *self._phases[name])
+                if group.released >= at:
+                    self._mark(group, lambda plan, name=name: bool(plan.phase == name))
+
+    def _hold_changed(self, at: Micros, held: NDArray[np.int64]) -> None:
+        self._held = held.astype(np.int64)
+        for group in self._groups:
+            if group.released >= at:
+                self._mark(group, lambda plan: bool(plan.lane.stops and plan.phase == self._phase))
+
+    def _late(self, group: Group, times: NDArray[np.int64], reach: Micros) -> list[str]:
+        """The criteria whose phase, with the carry into it, a late row can touch."""
+        first, last = int(times.min()), int(times.max())
+
+        def touched(plan: Any) -> bool:
+            start, end = self._phases.get(plan.phase, (last, FAR))
+            return first < end and last >= start + reach
+
+        return self._mark(group, touched)
+
+    def _mark(self, group: Group, wanted: Any) -> list[str]:
+        names = [plan.id for member in group.members if wanted(plan := self.plan.criteria[member.number])]
+        self.stale.update(names)
+        return names
+
+    def _count_bad(self, group: Group, stream: str, chunk: Chunk) -> None:
+        columns = self._columns
+        for member in group.members:
+            plan = self.plan.criteria[member.number]
+            start, end = self._phases.get(plan.phase, (FAR, FAR))
+            inside = (chunk.times >= start) & (chunk.times < end)
+            for item in plan.signal.inputs:
+                if item.stream != stream or chunk.bad is None:
+                    continue
+                marks = np.where(inside, chunk.bad[columns[item.path]], 0)
+                self._bad[member.number] = _counted(self._bad[member.number], marks, chunk.times)
+
+    def _forget(self) -> None:
+        for name, rows in self._rows.items():
+            if not rows.chunks:
+                continue
+            rows.forget(min(group.released for group in self._by_stream[name]))
+            if rows.waiting() > MAX_WAITING_ROWS:
+                for group in self._by_stream[name]:
+                    if group.released < rows.chunks[-1].times[-1]:
+                        self._mark(group, lambda _: True)
+                        group.released = int(rows.chunks[-1].times[-1])
+                rows.chunks = []
+
+    def _inputs(self) -> list[object]:
+        """The frames in force before the run's end, per stream and boot: their number and the chain over them."""
+        listed: list[object] = []
+        for (stream, boot), arrivals in sorted(self._arrivals.items()):
+            count, link = arrivals.final(self._end)
+            if count:
+                listed.append([stream, boot, count, link])
+        return listed
+
+
+def rebuild(
+    plan: RunPlan,
+    lifecycle: Iterable[Lifecycle],
+    frames: Iterable[Frame],
+    *,
+    in_order: bool = False,
+) -> RunEvaluator:
+    """A fresh evaluator fed with stored frames: V-16 (close), V-15 (late data), V-18 (runs that start in the past).
+
+    The frames may come in any order, and are then all held until they are judged. With `in_order` the caller promises that the first
+    instants of the frames never fall, and memory stays bounded.
+    """
+    evaluator = RunEvaluator(plan)
+    for record in lifecycle:
+        evaluator.apply(record)
+    waiting = 0
+    for frame in frames:
+        if in_order and waiting >= REBUILD_ROWS:
+            evaluator.advance(upto=int(frame.times_array().min()) - 1)
+            waiting = 0
+        evaluator.add_frame(frame)
+        waiting += frame.rows
+    evaluator.advance()
+    return evaluator
+
+
+REBUILD_ROWS = 65_536
+"""Rows that an ordered rebuild gathers before it judges them."""
+
+
+def _columns(plan: RunPlan) -> tuple[dict[str, int], dict[str, StreamRows]]:
+    """For every channel that a criterion reads, its row in a chunk of its stream; and the empty rows of every stream."""
+    used: dict[str, dict[str, int]] = {stream.id: {} for stream in plan.streams}
+    for criterion in plan.criteria:
+        for item in criterion.signal.inputs:
+            used[item.stream][item.path] = item.column
+    columns: dict[str, int] = {}
+    rows = {}
+    for stream, paths in used.items():
+        ordered = sorted(paths, key=lambda path: paths[path])
+        columns.update({path: place for place, path in enumerate(ordered)})
+        rows[stream] = StreamRows(np.array([paths[path] for path in ordered], np.int64))
+    return columns, rows
+
+
+def _groups(plan: RunPlan, columns: dict[str, int]) -> list[Group]:
+    by_streams: dict[tuple[str, ...], list[Any]] = {}
+    for number, criterion in enumerate(plan.criteria):
+        by_streams.setdefault(criterion.signal.streams, []).append((number, criterion))
+    return [Group(streams, members, columns) for streams, members in sorted(by_streams.items())]
+
+
+def _counted(bad: BadValues, marks: NDArray[np.uint8], times: NDArray[np.int64]) -> BadValues:
+    def grown(count: int, first: Micros, flags: NDArray[np.bool_]) -> tuple[int, Micros]:
+        found = int(np.count_nonzero(flags))
+        return (count + found, min(first, int(times[flags.argmax()]))) if found else (count, first)
+
+    count, first = grown(bad.count, bad.first_at, marks != 0)
+    nan_count, first_nan = grown(bad.nan_count, bad.first_nan_at, (marks & int(Quality.NOT_A_NUMBER)) != 0)
+    return BadValues(count, first, nan_count, first_nan)

@@ -70,9 +70,7 @@ class RunPlan:
     streams: tuple[Stream, ...]
 
     @classmethod
-    def build(
-        cls, *, run: str, criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros
-    ) -> RunPlan:
+    def build(cls, *, run: str, criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros) -> RunPlan:
         """Compiles a criteria set for a run that begins at `start`. Raises Invalid with the first finding of `check`."""
         compiled = compile_criteria(criteria, streams, start)
         used = {name for criterion in compiled for name in criterion.signal.streams}
@@ -134,7 +132,9 @@ def compile_criterion(
     else:
         signal = compile_signal(criterion.signal, channels, f"{where}.signal")
     measures = _SignalMeasures(criterion, signal, phases[criterion.phase], where)
-    max_gap = None if criterion.quality.max_gap is None else measures.duration(criterion.quality.max_gap, "quality.max_gap")
+    max_gap = (
+        None if criterion.quality.max_gap is None else measures.duration(criterion.quality.max_gap, "quality.max_gap")
+    )
     kernel, lane = lane_of(criterion, measures)
     measures.check_horizon(lane.window)
     return CriterionPlan(
@@ -162,11 +162,8 @@ class _SignalMeasures:
         self._phase = phase
         self._where = where
         self.unit = signal.unit
-
-    @property
-    def gap(self) -> Micros:
-        demanded = self._criterion.quality.max_gap
-        return self._signal.max_age if demanded is None else self.duration(demanded, "quality.max_gap")
+        demanded = criterion.quality.max_gap
+        self.gap = signal.max_age if demanded is None else self.duration(demanded, "quality.max_gap")
 
     def limit(self, quantity: Any, field: str) -> float:
         return convert(quantity, self.unit, f"{self._where}.{field}", difference=self._signal.difference)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
     DECIDED_AT,
@@ -23,18 +22,24 @@ from services.verification.domain.kinds.lanes import (
 WORST_AT = STATE
 
 
-@njit(cache=True)
-def band_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-untyped-def]
+@compiled
+def band_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds):  # type: ignore[no-untyped-def]
     changed = 0
-    for lane in range(L.shape[0]):
-        if N[lane, CLOSED] == 1:
+    for lane in range(lanes.shape[0]):
+        if sn[lane, CLOSED] == 1:
             continue
-        signal, start, end = L[lane, 0], L[lane, 1], L[lane, 2]
-        x0, t0, count, r0, width = S[signal, 0], S[signal, 1], S[signal, 2], S[signal, 3], S[signal, 4]
-        low, high, best = P[lane, 0], P[lane, 1], F[lane, 0]
+        signal, start, end = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2]
+        x0, t0, count, r0, width = (
+            signals[signal, 0],
+            signals[signal, 1],
+            signals[signal, 2],
+            signals[signal, 3],
+            signals[signal, 4],
+        )
+        low, high, best = pf[lane, 0], pf[lane, 1], sf[lane, 0]
         for k in range(count):
-            x = X[x0 + k]
-            t = T[t0 + k]
+            x = values[x0 + k]
+            t = times[t0 + k]
             if x != x or t < start:
                 continue
             if t >= end:
@@ -42,16 +47,16 @@ def band_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-
             margin = min(x - low, high - x)
             if margin < best:
                 if margin < 0.0 and not best < 0.0:
-                    N[lane, PROOF] = PROVEN_FAIL
-                    N[lane, DECIDED_AT] = t
+                    sn[lane, PROOF] = PROVEN_FAIL
+                    sn[lane, DECIDED_AT] = t
                     changed += 1
                 best = margin
-                F[lane, 1] = x
-                N[lane, WORST_AT] = t
+                sf[lane, 1] = x
+                sn[lane, WORST_AT] = t
                 for w in range(width):
-                    W[lane, w] = R[r0 + k * width + w]
-        F[lane, 0] = best
-        N[lane, CLOSED] = L[lane, 3]
+                    sw[lane, w] = places[r0 + k * width + w]
+        sf[lane, 0] = best
+        sn[lane, CLOSED] = lanes[lane, 3]
     return changed
 
 
@@ -88,10 +93,8 @@ def limits(criterion: Any, measures: Measures) -> tuple[float, float]:
 
 def tolerance(low: float, high: float) -> float | None:
     """Half the width of a band, the limit itself when there is only one; None when that is nothing."""
-    if math.isfinite(low) and math.isfinite(high):
-        size = (high - low) / 2
-    else:
-        size = abs(low if math.isfinite(low) else high)
+    one_sided = abs(low if math.isfinite(low) else high)
+    size = (high - low) / 2 if math.isfinite(low) and math.isfinite(high) else one_sided
     return size if size > 0 and math.isfinite(size) else None
 
 

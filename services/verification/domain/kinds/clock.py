@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from services.verification.domain.kinds.compiled import compiled
 from shared.kernel.times import Micros
 
 
-@njit(cache=True)
+@compiled
 def clock(t: int, held: NDArray[np.int64]) -> int:
     """Event time less the held time before it; inside a held stretch the clock stands still."""
     total = 0
@@ -20,10 +20,13 @@ def clock(t: int, held: NDArray[np.int64]) -> int:
     return t - total
 
 
-@njit(cache=True)
+@compiled
 def is_held(t: int, held: NDArray[np.int64]) -> bool:
     """Whether an instant lies in a held stretch [from, to)."""
-    return any(held[k, 0] <= t < held[k, 1] for k in range(held.shape[0]))
+    inside = False
+    for k in range(held.shape[0]):
+        inside = inside or held[k, 0] <= t < held[k, 1]
+    return inside
 
 
 def unclock(c: Micros, held: NDArray[np.int64]) -> Micros:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
 from services.verification.domain.kinds.band import limits, tolerance
 from services.verification.domain.kinds.clock import clock
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
     DECIDED_AT,
@@ -42,104 +41,112 @@ WORST_AT, BEST_TO = STATE + 14, STATE + 15  # on the run clock
 CARRY, FOUND = 0, 1
 
 
-@njit(cache=True)
-def hold_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-untyped-def]
+@compiled
+def hold_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds):  # type: ignore[no-untyped-def]
     changed = 0
-    for lane in range(L.shape[0]):
-        if N[lane, CLOSED] == 1:
+    for lane in range(lanes.shape[0]):
+        if sn[lane, CLOSED] == 1:
             continue
-        signal, start, end, closing = L[lane, 0], L[lane, 1], L[lane, 2], L[lane, 3]
-        held = H[: H.shape[0] * L[lane, 4]]
-        x0, t0, count, r0, width = S[signal, 0], S[signal, 1], S[signal, 2], S[signal, 3], S[signal, 4]
-        low, high, duration = P[lane, 0], P[lane, 1], Q[lane, DURATION]
-        ring, slots = Q[lane, RING], Q[lane, SLOTS]
+        signal, start, end, closing = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2], lanes[lane, 3]
+        held = holds[: holds.shape[0] * lanes[lane, 4]]
+        x0, t0, count, r0, width = (
+            signals[signal, 0],
+            signals[signal, 1],
+            signals[signal, 2],
+            signals[signal, 3],
+            signals[signal, 4],
+        )
+        low, high, duration = pf[lane, 0], pf[lane, 1], pn[lane, DURATION]
+        ring, slots = pn[lane, RING], pn[lane, SLOTS]
         for k in range(count + closing):
             if k < count:
-                x, t = X[x0 + k], min(T[t0 + k], end)
+                x, t = values[x0 + k], min(times[t0 + k], end)
                 if x != x:
+                    if until[t0 + k] <= t:  # a signal of arithmetic says that it is undefined from here on
+                        sn[lane, LAST_U] = min(sn[lane, LAST_U], t)
                     continue
             else:
                 x, t = 0.0, end
-            if N[lane, STARTED] == 0 and t >= start:
-                N[lane, STARTED] = 1
-                N[lane, MAYBE_FROM] = clock(start, held)
-            if N[lane, HAS] == 1:
-                a, b = max(N[lane, LAST_T], start), min(t, N[lane, LAST_U])
+            if sn[lane, STARTED] == 0 and t >= start:
+                sn[lane, STARTED] = 1
+                sn[lane, MAYBE_FROM] = clock(start, held)
+            if sn[lane, HAS] == 1:
+                a, b = max(sn[lane, LAST_T], start), min(t, sn[lane, LAST_U])
                 ca, cb = clock(a, held), clock(b, held)
                 if b > a and cb > ca:
-                    margin = min(F[lane, 0] - low, high - F[lane, 0])
-                    if N[lane, DEFINED] == 0:
-                        N[lane, DEFINED] = 1
-                        N[lane, DEFINED_FROM] = ca
-                    head, size = N[lane, HEAD], N[lane, SIZE]
+                    margin = min(sf[lane, 0] - low, high - sf[lane, 0])
+                    if sn[lane, DEFINED] == 0:
+                        sn[lane, DEFINED] = 1
+                        sn[lane, DEFINED_FROM] = ca
+                    head, size = sn[lane, HEAD], sn[lane, SIZE]
                     while size > 0:
                         back = head + size - 1
                         back = ring + (back if back < slots else back - slots)
-                        if RF[back, 0] > margin:
+                        if rf[back, 0] > margin:
                             size -= 1
                         else:
                             break
-                    while size > 0 and RN[ring + head, 0] <= cb - duration:
+                    while size > 0 and rn[ring + head, 0] <= cb - duration:
                         head = head + 1 if head + 1 < slots else 0
                         size -= 1
                     if size == slots:
-                        N[lane, OVERFLOW] = 1
+                        sn[lane, OVERFLOW] = 1
                         head = head + 1 if head + 1 < slots else 0
                         size -= 1
                     back = head + size
                     back = ring + (back if back < slots else back - slots)
-                    RF[back, 0] = margin
-                    RF[back, 1] = F[lane, 0]
-                    RN[back, 0] = cb
-                    RN[back, 1] = ca
+                    rf[back, 0] = margin
+                    rf[back, 1] = sf[lane, 0]
+                    rn[back, 0] = cb
+                    rn[back, 1] = ca
                     for w in range(width):
-                        RN[back, 2 + w] = W[lane, CARRY * width + w]
+                        rn[back, 2 + w] = sw[lane, CARRY * width + w]
                     size += 1
-                    N[lane, HEAD] = head
-                    N[lane, SIZE] = size
-                    if cb - N[lane, DEFINED_FROM] >= duration and RF[ring + head, 0] > F[lane, 1]:
+                    sn[lane, HEAD] = head
+                    sn[lane, SIZE] = size
+                    if cb - sn[lane, DEFINED_FROM] >= duration and rf[ring + head, 0] > sf[lane, 1]:
                         front = ring + head
-                        F[lane, 1] = RF[front, 0]
-                        F[lane, 2] = RF[front, 1]
-                        N[lane, WORST_AT] = max(RN[front, 1], cb - duration)
-                        N[lane, BEST_TO] = cb
+                        sf[lane, 1] = rf[front, 0]
+                        sf[lane, 2] = rf[front, 1]
+                        sn[lane, WORST_AT] = max(rn[front, 1], cb - duration)
+                        sn[lane, BEST_TO] = cb
                         for w in range(width):
-                            W[lane, FOUND * width + w] = RN[front, 2 + w]
+                            sw[lane, FOUND * width + w] = rn[front, 2 + w]
                     if margin < 0.0:
-                        N[lane, IN_BAND] = 0
-                        N[lane, MAYBE_LONGEST] = max(N[lane, MAYBE_LONGEST], ca - N[lane, MAYBE_FROM])
-                        N[lane, MAYBE_FROM] = cb
+                        sn[lane, IN_BAND] = 0
+                        sn[lane, MAYBE_LONGEST] = max(sn[lane, MAYBE_LONGEST], ca - sn[lane, MAYBE_FROM])
+                        sn[lane, MAYBE_FROM] = cb
                     else:
-                        if N[lane, IN_BAND] == 0:
-                            N[lane, IN_BAND] = 1
-                            N[lane, IN_FROM] = ca
-                        length = cb - N[lane, IN_FROM]
-                        if length > N[lane, LONGEST]:
-                            N[lane, LONGEST] = length
-                            N[lane, LONGEST_FROM] = N[lane, IN_FROM]
-                        if length >= duration and N[lane, PROOF] == 0:
-                            N[lane, PROOF] = PROVEN_PASS
-                            N[lane, DECIDED_AT] = N[lane, IN_FROM] + duration
+                        if sn[lane, IN_BAND] == 0:
+                            sn[lane, IN_BAND] = 1
+                            sn[lane, IN_FROM] = ca
+                        length = cb - sn[lane, IN_FROM]
+                        if length > sn[lane, LONGEST]:
+                            sn[lane, LONGEST] = length
+                            sn[lane, LONGEST_FROM] = sn[lane, IN_FROM]
+                        if length >= duration and sn[lane, PROOF] == 0:
+                            sn[lane, PROOF] = PROVEN_PASS
+                            sn[lane, DECIDED_AT] = sn[lane, IN_FROM] + duration
                             changed += 1
-                undefined = max(N[lane, LAST_U], start)
+                undefined = max(sn[lane, LAST_U], start)
                 if undefined < t and clock(t, held) > clock(undefined, held):
-                    N[lane, DEFINED] = 0
-                    N[lane, IN_BAND] = 0
-                    N[lane, SIZE] = 0
+                    sn[lane, DEFINED] = 0
+                    sn[lane, IN_BAND] = 0
+                    sn[lane, SIZE] = 0
             if t >= end:
                 break
-            N[lane, HAS] = 1
-            N[lane, LAST_T] = t
-            N[lane, LAST_U] = U[t0 + k]
-            F[lane, 0] = x
+            sn[lane, HAS] = 1
+            sn[lane, LAST_T] = t
+            sn[lane, LAST_U] = until[t0 + k]
+            sf[lane, 0] = x
             for w in range(width):
-                W[lane, CARRY * width + w] = R[r0 + k * width + w]
+                sw[lane, CARRY * width + w] = places[r0 + k * width + w]
         if closing == 1:
-            N[lane, CLOSED] = 1
-            N[lane, MAYBE_LONGEST] = max(N[lane, MAYBE_LONGEST], clock(end, held) - N[lane, MAYBE_FROM])
-            if N[lane, MAYBE_LONGEST] < duration and N[lane, PROOF] == 0:
-                N[lane, PROOF] = PROVEN_FAIL
-                N[lane, DECIDED_AT] = clock(end, held)
+            sn[lane, CLOSED] = 1
+            sn[lane, MAYBE_LONGEST] = max(sn[lane, MAYBE_LONGEST], clock(end, held) - sn[lane, MAYBE_FROM])
+            if sn[lane, MAYBE_LONGEST] < duration and sn[lane, PROOF] == 0:
+                sn[lane, PROOF] = PROVEN_FAIL
+                sn[lane, DECIDED_AT] = clock(end, held)
             changed += 1
     return changed
 

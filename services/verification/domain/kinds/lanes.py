@@ -3,19 +3,20 @@
 A kernel is one sequential loop over samples in event time, compiled with Numba, `fastmath` off. It judges many *lanes* (criteria of
 its kind over signals of one group of streams) in one call:
 
-    kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H) -> number of lanes whose proof has changed
+    kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds) -> lanes whose proof has changed
 
-    T, U   int64    instants of the samples, and until when each value holds at most (t + maximum age)
-    X      float64  values, NaN where a channel has none; R int64 sample positions (seq, boot and row) per instant
-    S      int64    one row per signal: offset in X, offset in T and U, count, offset in R, width of a position
-    L      int64    one row per lane: signal, phase start, phase end, closing (1: everything before the end has been seen), stops in Held
-    P, Q   parameters of a lane, float64 and int64
-    F, N   state of a lane, float64 and int64; N starts with PROOF, DECIDED_AT, CLOSED, OVERFLOW
-    W      int64    sample positions that a lane remembers, one row per lane
-    RF, RN ring buffers; a lane's part of them is at Q[lane, RING] with Q[lane, SLOTS] slots
-    H      int64    held stretches of the run, one row [from, to) each, in order
+    times, until  int64    instants of the samples, and until when each value holds at most (t + maximum age)
+    values        float64  NaN where a channel has none
+    places        int64    sample positions (seq, boot and row) of each instant
+    signals       int64    a row per signal: offset in values, offset in times, count, offset in places, width of a position
+    lanes         int64    a row per lane: signal, phase start, phase end, closing (1: all before the end has been seen), stops in Held
+    pf, pn        parameters of a lane, float64 and int64
+    sf, sn        state of a lane, float64 and int64; sn starts with PROOF, DECIDED_AT, CLOSED, OVERFLOW
+    sw            int64    sample positions that a lane remembers
+    rf, rn        ring buffers; a lane's part begins at pn[lane, RING] and has pn[lane, SLOTS] slots
+    holds         int64    held stretches of the run, one row [from, to) each, in order
 
-The state of a kernel is exactly F, N, W, RF and RN: their bytes are its snapshot. One sample after another in one loop makes the
+The state of a kernel is exactly sf, sn, sw, rf and rn: their bytes are its snapshot. One sample after another in one loop makes the
 result independent of how samples were cut into messages.
 """
 
@@ -34,10 +35,10 @@ FAR = 2**62
 """An instant after every instant: a phase that has not begun or not ended."""
 
 PROOF, DECIDED_AT, CLOSED, OVERFLOW, STATE = 0, 1, 2, 3, 4
-"""Columns of N; a kind's own state begins at STATE."""
+"""Columns of sn; a kind's own state begins at STATE."""
 
 RING, SLOTS, PARAMS = 0, 1, 2
-"""Columns of Q; a kind's own parameters begin at PARAMS."""
+"""Columns of pn; a kind's own parameters begin at PARAMS."""
 
 OPEN, PROVEN_PASS, PROVEN_FAIL = 0, 1, 3
 
@@ -115,7 +116,7 @@ class View:
 class Judgement:
     """What a lane's state says. `proof` is OPEN, PROVEN_PASS or PROVEN_FAIL; `undecided` names why there is no number at the end.
 
-    `positions` are (role, index of the remembered position in W).
+    `positions` are (role, index of the remembered position in sw).
     """
 
     margin: float | None

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
     DECIDED_AT,
@@ -32,61 +31,69 @@ GAP, GAP_FROM, STUCK_FROM, STUCK, STUCK_AT = range(STATE + 7, STATE + 12)
 LATEST, BEFORE_GAP = 0, 1
 
 
-@njit(cache=True)
-def quality_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-untyped-def]
+@compiled
+def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds):  # type: ignore[no-untyped-def]
     changed = 0
-    for lane in range(L.shape[0]):
-        if N[lane, CLOSED] == 1:
+    for lane in range(lanes.shape[0]):
+        if sn[lane, CLOSED] == 1:
             continue
-        signal, start, end, closing = L[lane, 0], L[lane, 1], L[lane, 2], L[lane, 3]
-        x0, t0, count, r0, width = S[signal, 0], S[signal, 1], S[signal, 2], S[signal, 3], S[signal, 4]
-        max_gap, max_stuck = Q[lane, MAX_GAP], Q[lane, MAX_STUCK]
+        signal, start, end, closing = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2], lanes[lane, 3]
+        x0, t0, count, r0, width = (
+            signals[signal, 0],
+            signals[signal, 1],
+            signals[signal, 2],
+            signals[signal, 3],
+            signals[signal, 4],
+        )
+        max_gap, max_stuck = pn[lane, MAX_GAP], pn[lane, MAX_STUCK]
         for k in range(count + closing):
             if k < count:
-                x, t = X[x0 + k], min(T[t0 + k], end)
+                x, t = values[x0 + k], min(times[t0 + k], end)
                 if x != x:
+                    if until[t0 + k] <= t:  # a signal of arithmetic says that it is undefined from here on
+                        sn[lane, LAST_U] = min(sn[lane, LAST_U], t)
                     continue
             else:
                 x, t = 0.0, end
-            if N[lane, HAS] == 1:
-                a, b = max(N[lane, LAST_T], start), min(t, N[lane, LAST_U])
+            if sn[lane, HAS] == 1:
+                a, b = max(sn[lane, LAST_T], start), min(t, sn[lane, LAST_U])
                 if b > a:
-                    N[lane, COVERED] += b - a
+                    sn[lane, COVERED] += b - a
             if t >= start:
-                before = start if N[lane, SAMPLES] == 0 else N[lane, LAST_AT]
-                if t - before > N[lane, GAP]:
-                    N[lane, GAP] = t - before
-                    N[lane, GAP_FROM] = before
+                before = start if sn[lane, SAMPLES] == 0 else sn[lane, LAST_AT]
+                if t - before > sn[lane, GAP]:
+                    sn[lane, GAP] = t - before
+                    sn[lane, GAP_FROM] = before
                     for w in range(width):
-                        W[lane, BEFORE_GAP * width + w] = W[lane, LATEST * width + w]
-                    if t - before > max_gap and N[lane, PROOF] == 0:
-                        N[lane, PROOF] = PROVEN_FAIL
-                        N[lane, DECIDED_AT] = before + max_gap
+                        sw[lane, BEFORE_GAP * width + w] = sw[lane, LATEST * width + w]
+                    if t - before > max_gap and sn[lane, PROOF] == 0:
+                        sn[lane, PROOF] = PROVEN_FAIL
+                        sn[lane, DECIDED_AT] = before + max_gap
                         changed += 1
             if t >= end:
                 break
             if t >= start:
-                if N[lane, SAMPLES] == 0:
-                    N[lane, FIRST_AT] = t
-                    N[lane, STUCK_FROM] = t
-                elif x != F[lane, 0]:
-                    N[lane, STUCK_FROM] = t
-                elif t - N[lane, STUCK_FROM] > N[lane, STUCK]:
-                    N[lane, STUCK] = t - N[lane, STUCK_FROM]
-                    N[lane, STUCK_AT] = N[lane, STUCK_FROM]
-                    if N[lane, STUCK] > max_stuck and N[lane, PROOF] == 0:
-                        N[lane, PROOF] = PROVEN_FAIL
-                        N[lane, DECIDED_AT] = t
+                if sn[lane, SAMPLES] == 0:
+                    sn[lane, FIRST_AT] = t
+                    sn[lane, STUCK_FROM] = t
+                elif x != sf[lane, 0]:
+                    sn[lane, STUCK_FROM] = t
+                elif t - sn[lane, STUCK_FROM] > sn[lane, STUCK]:
+                    sn[lane, STUCK] = t - sn[lane, STUCK_FROM]
+                    sn[lane, STUCK_AT] = sn[lane, STUCK_FROM]
+                    if sn[lane, STUCK] > max_stuck and sn[lane, PROOF] == 0:
+                        sn[lane, PROOF] = PROVEN_FAIL
+                        sn[lane, DECIDED_AT] = t
                         changed += 1
-                N[lane, SAMPLES] += 1
-                N[lane, LAST_AT] = t
-            N[lane, HAS] = 1
-            N[lane, LAST_T] = t
-            N[lane, LAST_U] = U[t0 + k]
-            F[lane, 0] = x
+                sn[lane, SAMPLES] += 1
+                sn[lane, LAST_AT] = t
+            sn[lane, HAS] = 1
+            sn[lane, LAST_T] = t
+            sn[lane, LAST_U] = until[t0 + k]
+            sf[lane, 0] = x
             for w in range(width):
-                W[lane, LATEST * width + w] = R[r0 + k * width + w]
-        N[lane, CLOSED] = closing
+                sw[lane, LATEST * width + w] = places[r0 + k * width + w]
+        sn[lane, CLOSED] = closing
     return changed
 
 

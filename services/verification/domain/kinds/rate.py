@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
     DECIDED_AT,
@@ -36,31 +35,37 @@ BEST, WORST_SLOPE, BT, BX, BTT, BTX = range(6)  # the back stack's moments
 LAST = 0
 
 
-@njit(cache=True)
-def rate_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-untyped-def]
+@compiled
+def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds):  # type: ignore[no-untyped-def]
     changed = 0
-    for lane in range(L.shape[0]):
-        if N[lane, CLOSED] == 1:
+    for lane in range(lanes.shape[0]):
+        if sn[lane, CLOSED] == 1:
             continue
-        signal, start, end = L[lane, 0], L[lane, 1], L[lane, 2]
-        x0, t0, count, r0, width = S[signal, 0], S[signal, 1], S[signal, 2], S[signal, 3], S[signal, 4]
-        low, high = P[lane, 0], P[lane, 1]
-        window, min_count, gap = Q[lane, WINDOW], Q[lane, MIN_COUNT], Q[lane, GAP]
-        ring, slots = Q[lane, RING], Q[lane, SLOTS]
-        head, size, front = N[lane, HEAD], N[lane, SIZE], N[lane, FRONT]
+        signal, start, end = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2]
+        x0, t0, count, r0, width = (
+            signals[signal, 0],
+            signals[signal, 1],
+            signals[signal, 2],
+            signals[signal, 3],
+            signals[signal, 4],
+        )
+        low, high = pf[lane, 0], pf[lane, 1]
+        window, min_count, gap = pn[lane, WINDOW], pn[lane, MIN_COUNT], pn[lane, GAP]
+        ring, slots = pn[lane, RING], pn[lane, SLOTS]
+        head, size, front = sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT]
         for k in range(count):
-            x = X[x0 + k]
-            t = T[t0 + k]
+            x = values[x0 + k]
+            t = times[t0 + k]
             if x != x or t < start:
                 continue
             if t >= end:
                 break
-            before = start if N[lane, JUDGED] == 0 else N[lane, LAST_T]
+            before = start if sn[lane, JUDGED] == 0 else sn[lane, LAST_T]
             if t - before > gap:
-                N[lane, BREAK_AT] = t
-            N[lane, JUDGED] = 1
-            N[lane, LAST_T] = t
-            while size > 0 and RN[ring + head] <= t - window:
+                sn[lane, BREAK_AT] = t
+            sn[lane, JUDGED] = 1
+            sn[lane, LAST_T] = t
+            while size > 0 and rn[ring + head] <= t - window:
                 if front == 0:
                     mt, mx, tt, tx = 0.0, 0.0, 0.0, 0.0
                     for j in range(size):
@@ -68,65 +73,65 @@ def rate_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-
                         if slot >= slots:
                             slot -= slots
                         slot += ring
-                        ts = (RN[slot] - start) * 1e-6
+                        ts = (rn[slot] - start) * 1e-6
                         dt = ts - mt
-                        dx = RF[slot, 0] - mx
+                        dx = rf[slot, 0] - mx
                         mt += dt / (j + 1)
                         mx += dx / (j + 1)
                         tt += dt * (ts - mt)
-                        tx += dt * (RF[slot, 0] - mx)
-                        RF[slot, 1], RF[slot, 2], RF[slot, 3], RF[slot, 4] = mt, mx, tt, tx
+                        tx += dt * (rf[slot, 0] - mx)
+                        rf[slot, 1], rf[slot, 2], rf[slot, 3], rf[slot, 4] = mt, mx, tt, tx
                     front = size
-                    F[lane, BT], F[lane, BX], F[lane, BTT], F[lane, BTX] = 0.0, 0.0, 0.0, 0.0
+                    sf[lane, BT], sf[lane, BX], sf[lane, BTT], sf[lane, BTX] = 0.0, 0.0, 0.0, 0.0
                 head += 1
                 if head == slots:
                     head = 0
                 size -= 1
                 front -= 1
             if size == slots:
-                N[lane, OVERFLOW] = 1
+                sn[lane, OVERFLOW] = 1
                 continue
             slot = head + size
             if slot >= slots:
                 slot -= slots
             slot += ring
-            RF[slot, 0] = x
-            RN[slot] = t
+            rf[slot, 0] = x
+            rn[slot] = t
             size += 1
             nb = size - front
             ts = (t - start) * 1e-6
-            dt = ts - F[lane, BT]
-            dx = x - F[lane, BX]
-            F[lane, BT] += dt / nb
-            F[lane, BX] += dx / nb
-            F[lane, BTT] += dt * (ts - F[lane, BT])
-            F[lane, BTX] += dt * (x - F[lane, BX])
+            dt = ts - sf[lane, BT]
+            dx = x - sf[lane, BX]
+            sf[lane, BT] += dt / nb
+            sf[lane, BX] += dx / nb
+            sf[lane, BTT] += dt * (ts - sf[lane, BT])
+            sf[lane, BTX] += dt * (x - sf[lane, BX])
             if t - window < start or size < min_count:
                 continue
-            tt, tx = F[lane, BTT], F[lane, BTX]
+            tt, tx = sf[lane, BTT], sf[lane, BTX]
             if front > 0:
                 slot = ring + head
-                dt = F[lane, BT] - RF[slot, 1]
-                dx = F[lane, BX] - RF[slot, 2]
+                dt = sf[lane, BT] - rf[slot, 1]
+                dx = sf[lane, BX] - rf[slot, 2]
                 share = front * nb / size
-                tt = RF[slot, 3] + tt + dt * dt * share
-                tx = RF[slot, 4] + tx + dt * dx * share
+                tt = rf[slot, 3] + tt + dt * dt * share
+                tx = rf[slot, 4] + tx + dt * dx * share
             if not tt > 0.0:
                 continue
             slope = tx / tt
             margin = min(slope - low, high - slope)
-            if margin < 0.0 and N[lane, PROOF] == 0 and N[lane, BREAK_AT] <= t - window:
-                N[lane, PROOF] = PROVEN_FAIL
-                N[lane, DECIDED_AT] = t
+            if margin < 0.0 and sn[lane, PROOF] == 0 and sn[lane, BREAK_AT] <= t - window:
+                sn[lane, PROOF] = PROVEN_FAIL
+                sn[lane, DECIDED_AT] = t
                 changed += 1
-            if margin < F[lane, BEST]:
-                F[lane, BEST] = margin
-                F[lane, WORST_SLOPE] = slope
-                N[lane, WORST_AT] = t
+            if margin < sf[lane, BEST]:
+                sf[lane, BEST] = margin
+                sf[lane, WORST_SLOPE] = slope
+                sn[lane, WORST_AT] = t
                 for w in range(width):
-                    W[lane, w] = R[r0 + k * width + w]
-        N[lane, HEAD], N[lane, SIZE], N[lane, FRONT] = head, size, front
-        N[lane, CLOSED] = L[lane, 3]
+                    sw[lane, w] = places[r0 + k * width + w]
+        sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT] = head, size, front
+        sn[lane, CLOSED] = lanes[lane, 3]
     return changed
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
 from services.verification.domain.kinds.clock import clock, is_held
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
     DECIDED_AT,
@@ -31,61 +30,67 @@ HAS, STAY_AT, OVER_AT, SETTLED, SETTLED_AT = range(STATE, STATE + 5)
 STAY, OVER = 0, 1
 
 
-@njit(cache=True)
-def settle_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-untyped-def]
+@compiled
+def settle_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds):  # type: ignore[no-untyped-def]
     changed = 0
-    for lane in range(L.shape[0]):
-        if N[lane, CLOSED] == 1:
+    for lane in range(lanes.shape[0]):
+        if sn[lane, CLOSED] == 1:
             continue
-        signal, start, end = L[lane, 0], L[lane, 1], L[lane, 2]
-        held = H[: H.shape[0] * L[lane, 4]]
-        x0, t0, count, r0, width = S[signal, 0], S[signal, 1], S[signal, 2], S[signal, 3], S[signal, 4]
-        target, tolerance, overshoot = P[lane, 0], P[lane, 1], P[lane, 2]
-        from_ = clock(start, held) + Q[lane, BY]
+        signal, start, end = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2]
+        held = holds[: holds.shape[0] * lanes[lane, 4]]
+        x0, t0, count, r0, width = (
+            signals[signal, 0],
+            signals[signal, 1],
+            signals[signal, 2],
+            signals[signal, 3],
+            signals[signal, 4],
+        )
+        target, tolerance, overshoot = pf[lane, 0], pf[lane, 1], pf[lane, 2]
+        from_ = clock(start, held) + pn[lane, BY]
         for k in range(count):
-            x = X[x0 + k]
-            t = T[t0 + k]
+            x = values[x0 + k]
+            t = times[t0 + k]
             if x != x or t < start:
                 continue
             if t >= end:
                 break
             if is_held(t, held):
                 continue
-            if N[lane, HAS] == 0:
-                N[lane, HAS] = 1
-                F[lane, 0] = x
+            if sn[lane, HAS] == 0:
+                sn[lane, HAS] = 1
+                sf[lane, 0] = x
             away = abs(x - target)
-            if F[lane, 0] < target:
+            if sf[lane, 0] < target:
                 beyond = x - target
-            elif F[lane, 0] > target:
+            elif sf[lane, 0] > target:
                 beyond = target - x
             else:
                 beyond = away
-            worst = min(F[lane, 1], F[lane, 2])
+            worst = min(sf[lane, 1], sf[lane, 2])
             over = overshoot - beyond
-            if over < F[lane, 2]:
-                F[lane, 2] = over
-                F[lane, 4] = x
-                N[lane, OVER_AT] = t
+            if over < sf[lane, 2]:
+                sf[lane, 2] = over
+                sf[lane, 4] = x
+                sn[lane, OVER_AT] = t
                 for w in range(width):
-                    W[lane, OVER * width + w] = R[r0 + k * width + w]
+                    sw[lane, OVER * width + w] = places[r0 + k * width + w]
             stay = tolerance - away
             if stay < 0.0:
-                N[lane, SETTLED] = 0
-            elif N[lane, SETTLED] == 0:
-                N[lane, SETTLED] = 1
-                N[lane, SETTLED_AT] = t
-            if clock(t, held) >= from_ and stay < F[lane, 1]:
-                F[lane, 1] = stay
-                F[lane, 3] = x
-                N[lane, STAY_AT] = t
+                sn[lane, SETTLED] = 0
+            elif sn[lane, SETTLED] == 0:
+                sn[lane, SETTLED] = 1
+                sn[lane, SETTLED_AT] = t
+            if clock(t, held) >= from_ and stay < sf[lane, 1]:
+                sf[lane, 1] = stay
+                sf[lane, 3] = x
+                sn[lane, STAY_AT] = t
                 for w in range(width):
-                    W[lane, STAY * width + w] = R[r0 + k * width + w]
-            if not worst < 0.0 and min(F[lane, 1], F[lane, 2]) < 0.0:
-                N[lane, PROOF] = PROVEN_FAIL
-                N[lane, DECIDED_AT] = t
+                    sw[lane, STAY * width + w] = places[r0 + k * width + w]
+            if not worst < 0.0 and min(sf[lane, 1], sf[lane, 2]) < 0.0:
+                sn[lane, PROOF] = PROVEN_FAIL
+                sn[lane, DECIDED_AT] = t
                 changed += 1
-        N[lane, CLOSED] = L[lane, 3]
+        sn[lane, CLOSED] = lanes[lane, 3]
     return changed
 
 

@@ -14,9 +14,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from services.verification.domain.kinds.band import limits, tolerance
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import DECIDED_AT, PARAMS, PROOF, STATE, Judgement, Lane, Measures, View
 
 MEAN, SD, MIN, MAX, RMS, PERCENTILE = range(6)
@@ -27,7 +27,7 @@ LAST_T, WORST_AT = STATE, STATE + 1
 BEST, WORST, M1, M2 = range(4)
 
 
-@njit(cache=True)
+@compiled
 def value_of(code, count, mean, m2, lowest, highest, values, rank):  # type: ignore[no-untyped-def]
     """The statistic of a window, NaN when it has none (the sd of one sample)."""
     if code == MEAN:
@@ -43,7 +43,7 @@ def value_of(code, count, mean, m2, lowest, highest, values, rank):  # type: ign
     return percentile_of(np.sort(values), count, rank)
 
 
-@njit(cache=True)
+@compiled
 def percentile_of(ordered, count, rank):  # type: ignore[no-untyped-def]
     """Linear between order statistics at rank q(n - 1)."""
     place = rank * (count - 1)

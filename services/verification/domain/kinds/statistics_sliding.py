@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
     DECIDED_AT,
@@ -46,15 +46,15 @@ from services.verification.domain.kinds.statistics import (
 HEAD, SIZE, FRONT, BREAK_AT, JUDGED = range(STATE + 2, STATE + 7)
 
 
-@njit(cache=True)
-def refill(RF, RN, ring, slots, head, size, code):  # type: ignore[no-untyped-def]
+@compiled
+def refill(rf, rn, ring, slots, head, size, code):  # type: ignore[no-untyped-def]
     """Moves the back stack to the front: every slot gets the moments (or extremum) of itself and all newer samples."""
     mean, m2 = 0.0, 0.0
     for j in range(size):
         slot = head + size - 1 - j
         if slot >= slots:
             slot -= slots
-        x = RF[ring + slot, 0]
+        x = rf[ring + slot, 0]
         if code == MIN:
             mean = x if j == 0 else min(mean, x)
         elif code == MAX:
@@ -63,57 +63,63 @@ def refill(RF, RN, ring, slots, head, size, code):  # type: ignore[no-untyped-de
             delta = x - mean
             mean += delta / (j + 1)
             m2 += delta * (x - mean)
-        RF[ring + slot, 1] = mean
-        RF[ring + slot, 2] = m2
+        rf[ring + slot, 1] = mean
+        rf[ring + slot, 2] = m2
 
 
-@njit(cache=True)
-def insert_ordered(RF, ring, size, x):  # type: ignore[no-untyped-def]
-    """Puts x into the ordered values RF[ring : ring + size, 1]."""
-    at = np.searchsorted(RF[ring : ring + size, 1], x)
+@compiled
+def insert_ordered(rf, ring, size, x):  # type: ignore[no-untyped-def]
+    """Puts x into the ordered values rf[ring : ring + size, 1]."""
+    at = np.searchsorted(rf[ring : ring + size, 1], x)
     for j in range(size, at, -1):
-        RF[ring + j, 1] = RF[ring + j - 1, 1]
-    RF[ring + at, 1] = x
+        rf[ring + j, 1] = rf[ring + j - 1, 1]
+    rf[ring + at, 1] = x
 
 
-@njit(cache=True)
-def remove_ordered(RF, ring, size, x):  # type: ignore[no-untyped-def]
-    """Takes one x out of the ordered values RF[ring : ring + size, 1]."""
-    at = np.searchsorted(RF[ring : ring + size, 1], x)
+@compiled
+def remove_ordered(rf, ring, size, x):  # type: ignore[no-untyped-def]
+    """Takes one x out of the ordered values rf[ring : ring + size, 1]."""
+    at = np.searchsorted(rf[ring : ring + size, 1], x)
     for j in range(at, size - 1):
-        RF[ring + j, 1] = RF[ring + j + 1, 1]
+        rf[ring + j, 1] = rf[ring + j + 1, 1]
 
 
-@njit(cache=True)
-def sliding_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-untyped-def]
+@compiled
+def sliding_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds):  # type: ignore[no-untyped-def]
     changed = 0
-    for lane in range(L.shape[0]):
-        if N[lane, CLOSED] == 1:
+    for lane in range(lanes.shape[0]):
+        if sn[lane, CLOSED] == 1:
             continue
-        signal, start, end = L[lane, 0], L[lane, 1], L[lane, 2]
-        x0, t0, count, r0, width = S[signal, 0], S[signal, 1], S[signal, 2], S[signal, 3], S[signal, 4]
-        low, high, rank = P[lane, 0], P[lane, 1], P[lane, 2]
-        window, min_count, gap, code = Q[lane, WINDOW], Q[lane, MIN_COUNT], Q[lane, GAP], Q[lane, CODE]
-        ring, slots = Q[lane, RING], Q[lane, SLOTS]
-        head, size, front = N[lane, HEAD], N[lane, SIZE], N[lane, FRONT]
-        back_mean, back_m2 = F[lane, M1], F[lane, M2]
+        signal, start, end = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2]
+        x0, t0, count, r0, width = (
+            signals[signal, 0],
+            signals[signal, 1],
+            signals[signal, 2],
+            signals[signal, 3],
+            signals[signal, 4],
+        )
+        low, high, rank = pf[lane, 0], pf[lane, 1], pf[lane, 2]
+        window, min_count, gap, code = pn[lane, WINDOW], pn[lane, MIN_COUNT], pn[lane, GAP], pn[lane, CODE]
+        ring, slots = pn[lane, RING], pn[lane, SLOTS]
+        head, size, front = sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT]
+        back_mean, back_m2 = sf[lane, M1], sf[lane, M2]
         for k in range(count):
-            x = X[x0 + k]
-            t = T[t0 + k]
+            x = values[x0 + k]
+            t = times[t0 + k]
             if x != x or t < start:
                 continue
             if t >= end:
                 break
-            before = start if N[lane, JUDGED] == 0 else N[lane, LAST_T]
+            before = start if sn[lane, JUDGED] == 0 else sn[lane, LAST_T]
             if t - before > gap:
-                N[lane, BREAK_AT] = t
-            N[lane, JUDGED] = 1
-            N[lane, LAST_T] = t
-            while size > 0 and RN[ring + head] <= t - window:
+                sn[lane, BREAK_AT] = t
+            sn[lane, JUDGED] = 1
+            sn[lane, LAST_T] = t
+            while size > 0 and rn[ring + head] <= t - window:
                 if code == PERCENTILE:
-                    remove_ordered(RF, ring, size, RF[ring + head, 0])
+                    remove_ordered(rf, ring, size, rf[ring + head, 0])
                 elif front == 0:
-                    refill(RF, RN, ring, slots, head, size, code)
+                    refill(rf, rn, ring, slots, head, size, code)
                     front = size
                     back_mean, back_m2 = 0.0, 0.0
                 head += 1
@@ -122,16 +128,16 @@ def sliding_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[
                 size -= 1
                 front -= 1
             if size == slots:
-                N[lane, OVERFLOW] = 1
+                sn[lane, OVERFLOW] = 1
                 continue
             slot = head + size
             if slot >= slots:
                 slot -= slots
-            RF[ring + slot, 0] = x
-            RN[ring + slot] = t
+            rf[ring + slot, 0] = x
+            rn[ring + slot] = t
             if code == PERCENTILE:
                 front = 0
-                insert_ordered(RF, ring, size, x)
+                insert_ordered(rf, ring, size, x)
             size += 1
             nb = size - front
             if code == MIN:
@@ -146,10 +152,10 @@ def sliding_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[
                 continue
             mean, m2 = back_mean, back_m2
             if code == PERCENTILE:
-                value = percentile_of(RF[ring : ring + size, 1], size, rank)
+                value = percentile_of(rf[ring : ring + size, 1], size, rank)
             else:
                 if front > 0:
-                    older, older_m2 = RF[ring + head, 1], RF[ring + head, 2]
+                    older, older_m2 = rf[ring + head, 1], rf[ring + head, 2]
                     if code == MIN:
                         mean = min(mean, older)
                     elif code == MAX:
@@ -158,23 +164,23 @@ def sliding_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[
                         delta = back_mean - older
                         mean = older + delta * (nb / size)
                         m2 = older_m2 + back_m2 + delta * delta * (front * nb / size)
-                value = value_of(code, size, mean, m2, mean, mean, RF[0:0, 0], rank)
+                value = value_of(code, size, mean, m2, mean, mean, rf[0:0, 0], rank)
             margin = min(value - low, high - value)
-            if margin < 0.0 and N[lane, PROOF] == 0:
+            if margin < 0.0 and sn[lane, PROOF] == 0:
                 beyond = (code == MIN and value < low) or (code == MAX and value > high)
-                if beyond or N[lane, BREAK_AT] <= t - window:
-                    N[lane, PROOF] = PROVEN_FAIL
-                    N[lane, DECIDED_AT] = t
+                if beyond or sn[lane, BREAK_AT] <= t - window:
+                    sn[lane, PROOF] = PROVEN_FAIL
+                    sn[lane, DECIDED_AT] = t
                     changed += 1
-            if margin < F[lane, BEST]:
-                F[lane, BEST] = margin
-                F[lane, WORST] = value
-                N[lane, WORST_AT] = t
+            if margin < sf[lane, BEST]:
+                sf[lane, BEST] = margin
+                sf[lane, WORST] = value
+                sn[lane, WORST_AT] = t
                 for w in range(width):
-                    W[lane, w] = R[r0 + k * width + w]
-        F[lane, M1], F[lane, M2] = back_mean, back_m2
-        N[lane, HEAD], N[lane, SIZE], N[lane, FRONT] = head, size, front
-        N[lane, CLOSED] = L[lane, 3]
+                    sw[lane, w] = places[r0 + k * width + w]
+        sf[lane, M1], sf[lane, M2] = back_mean, back_m2
+        sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT] = head, size, front
+        sn[lane, CLOSED] = lanes[lane, 3]
     return changed
 
 

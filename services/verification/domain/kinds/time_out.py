@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
 from services.verification.domain.kinds.band import limits
 from services.verification.domain.kinds.clock import clock
+from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
     DECIDED_AT,
@@ -31,81 +30,93 @@ ALLOWED, TOTAL_MODE = PARAMS, PARAMS + 1
 HAS, LAST_T, LAST_U, OUT, OUT_FROM = STATE, STATE + 1, STATE + 2, STATE + 3, STATE + 4
 LONGEST, LONGEST_FROM, LONGEST_TO, TOTAL, FIRST_OUT, LAST_OUT = range(STATE + 5, STATE + 11)
 WORST_AT = STATE + 11
-CARRY, RUNNING, FOUND = 0, 1, 2  # remembered positions: the value now held, the excursion's first sample, the evidence's
+CARRY, RUNNING, FOUND = (
+    0,
+    1,
+    2,
+)  # remembered positions: the value now held, the excursion's first sample, the evidence's
 
 
-@njit(cache=True)
-def time_out_kernel(T, U, X, R, S, L, P, Q, F, N, W, RF, RN, H):  # type: ignore[no-untyped-def]
+@compiled
+def time_out_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw, rf, rn, holds):  # type: ignore[no-untyped-def]
     changed = 0
-    for lane in range(L.shape[0]):
-        if N[lane, CLOSED] == 1:
+    for lane in range(lanes.shape[0]):
+        if sn[lane, CLOSED] == 1:
             continue
-        signal, start, end, closing = L[lane, 0], L[lane, 1], L[lane, 2], L[lane, 3]
-        held = H[: H.shape[0] * L[lane, 4]]
-        x0, t0, count, r0, width = S[signal, 0], S[signal, 1], S[signal, 2], S[signal, 3], S[signal, 4]
-        low, high = P[lane, 0], P[lane, 1]
-        allowed, total_mode = Q[lane, ALLOWED], Q[lane, TOTAL_MODE]
+        signal, start, end, closing = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2], lanes[lane, 3]
+        held = holds[: holds.shape[0] * lanes[lane, 4]]
+        x0, t0, count, r0, width = (
+            signals[signal, 0],
+            signals[signal, 1],
+            signals[signal, 2],
+            signals[signal, 3],
+            signals[signal, 4],
+        )
+        low, high = pf[lane, 0], pf[lane, 1]
+        allowed, total_mode = pn[lane, ALLOWED], pn[lane, TOTAL_MODE]
         for k in range(count + closing):
             if k < count:
-                x, t = X[x0 + k], min(T[t0 + k], end)
+                x, t = values[x0 + k], min(times[t0 + k], end)
                 if x != x:
+                    if until[t0 + k] <= t:  # a signal of arithmetic says that it is undefined from here on
+                        sn[lane, LAST_U] = min(sn[lane, LAST_U], t)
                     continue
             else:
                 x, t = 0.0, end
-            if N[lane, HAS] == 1:
-                a, b = max(N[lane, LAST_T], start), min(t, N[lane, LAST_U])
+            if sn[lane, HAS] == 1:
+                a, b = max(sn[lane, LAST_T], start), min(t, sn[lane, LAST_U])
                 ca, cb = clock(a, held), clock(b, held)
                 if b > a and cb > ca:
-                    margin = min(F[lane, 0] - low, high - F[lane, 0])
+                    margin = min(sf[lane, 0] - low, high - sf[lane, 0])
                     if margin < 0.0:
-                        if N[lane, OUT] == 0:
-                            N[lane, OUT] = 1
-                            N[lane, OUT_FROM] = a
+                        if sn[lane, OUT] == 0:
+                            sn[lane, OUT] = 1
+                            sn[lane, OUT_FROM] = a
                             for w in range(width):
-                                W[lane, RUNNING * width + w] = W[lane, CARRY * width + w]
-                        if N[lane, TOTAL] == 0:
-                            N[lane, FIRST_OUT] = a
+                                sw[lane, RUNNING * width + w] = sw[lane, CARRY * width + w]
+                        if sn[lane, TOTAL] == 0:
+                            sn[lane, FIRST_OUT] = a
                             if total_mode == 1:
                                 for w in range(width):
-                                    W[lane, FOUND * width + w] = W[lane, CARRY * width + w]
-                        if margin < F[lane, 1]:
-                            F[lane, 1] = margin
-                            F[lane, 2] = F[lane, 0]
-                            N[lane, WORST_AT] = a
-                        before = N[lane, TOTAL]
-                        N[lane, TOTAL] = before + (cb - ca)
-                        N[lane, LAST_OUT] = b
-                        length = cb - clock(N[lane, OUT_FROM], held)
-                        if length > N[lane, LONGEST]:
-                            N[lane, LONGEST] = length
-                            N[lane, LONGEST_FROM] = N[lane, OUT_FROM]
-                            N[lane, LONGEST_TO] = b
+                                    sw[lane, FOUND * width + w] = sw[lane, CARRY * width + w]
+                        if margin < sf[lane, 1]:
+                            sf[lane, 1] = margin
+                            sf[lane, 2] = sf[lane, 0]
+                            sn[lane, WORST_AT] = a
+                        before = sn[lane, TOTAL]
+                        sn[lane, TOTAL] = before + (cb - ca)
+                        sn[lane, LAST_OUT] = b
+                        length = cb - clock(sn[lane, OUT_FROM], held)
+                        if length > sn[lane, LONGEST]:
+                            sn[lane, LONGEST] = length
+                            sn[lane, LONGEST_FROM] = sn[lane, OUT_FROM]
+                            sn[lane, LONGEST_TO] = b
                             if total_mode == 0:
                                 for w in range(width):
-                                    W[lane, FOUND * width + w] = W[lane, RUNNING * width + w]
-                        if N[lane, PROOF] == 0:
-                            if total_mode == 1 and N[lane, TOTAL] > allowed:
-                                N[lane, PROOF] = PROVEN_FAIL
-                                N[lane, DECIDED_AT] = ca + (allowed - before)
+                                    sw[lane, FOUND * width + w] = sw[lane, RUNNING * width + w]
+                        if sn[lane, PROOF] == 0:
+                            if total_mode == 1 and sn[lane, TOTAL] > allowed:
+                                sn[lane, PROOF] = PROVEN_FAIL
+                                sn[lane, DECIDED_AT] = ca + (allowed - before)
                                 changed += 1
                             elif total_mode == 0 and length > allowed:
-                                N[lane, PROOF] = PROVEN_FAIL
-                                N[lane, DECIDED_AT] = clock(N[lane, OUT_FROM], held) + allowed
+                                sn[lane, PROOF] = PROVEN_FAIL
+                                sn[lane, DECIDED_AT] = clock(sn[lane, OUT_FROM], held) + allowed
                                 changed += 1
                     else:
-                        N[lane, OUT] = 0
-                undefined = max(N[lane, LAST_U], start)
+                        sn[lane, OUT] = 0
+                undefined = max(sn[lane, LAST_U], start)
                 if undefined < t and clock(t, held) > clock(undefined, held):
-                    N[lane, OUT] = 0
+                    sn[lane, OUT] = 0
             if t >= end:
                 break
-            N[lane, HAS] = 1
-            N[lane, LAST_T] = t
-            N[lane, LAST_U] = U[t0 + k]
-            F[lane, 0] = x
+            sn[lane, HAS] = 1
+            sn[lane, LAST_T] = t
+            sn[lane, LAST_U] = until[t0 + k]
+            sf[lane, 0] = x
             for w in range(width):
-                W[lane, CARRY * width + w] = R[r0 + k * width + w]
-        N[lane, CLOSED] = closing
+                sw[lane, CARRY * width + w] = places[r0 + k * width + w]
+        sn[lane, CLOSED] = closing
     return changed
 
 

@@ -1,0 +1,16 @@
+"""How kernels are compiled: Numba, cached on disk, never with `fastmath` (it would let the compiler reassociate sums)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+from numba import njit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """The compiled function; its `py_func` is the same code interpreted."""
+    return cast("Callable[P, R]", njit(cache=True, fastmath=False)(function))
