@@ -65,11 +65,10 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a kind says by itself: margin (None without a number), whether a failure is proven, whether a pass is."""
+    """What a kind says by itself: margin (None without a number), and whether a failure is proven: nothing unseen could undo it."""
 
     margin: float | None
     fails: bool
-    passes: bool = False
 
 
 def expected_outcome(
@@ -83,9 +82,9 @@ def expected_outcome(
         return FAIL, found.margin
     if found.margin is None or not len(here.times):
         return INCONCLUSIVE, found.margin
-    if _quality_wanting(criterion, signal, start, end) or (found.margin < 0 and not found.passes):
+    if _quality_wanting(criterion, signal, start, end):
         return INCONCLUSIVE, found.margin
-    return PASS, found.margin
+    return FAIL if found.margin < 0 else PASS, found.margin
 
 
 def worst(outcomes: list[str]) -> str:
@@ -120,10 +119,10 @@ def _signal(criterion: Any, channels: Mapping[str, Channel]) -> Samples:
         return _combined(terms, channels, lambda values: sum(s * v for s, v in zip(signs, values, strict=True)))
     if isinstance(criterion["signal"], str):
         return channels[criterion["signal"]].samples()
-    operation, operands = criterion["signal"]["op"], criterion["signal"]["of"]
-    return _combined(
-        operands, channels, {"difference": lambda v: v[0] - v[1], "ratio": lambda v: v[0] / v[1]}[operation]
-    )
+    operands: list[Any] = criterion["signal"]["of"]
+    if criterion["signal"]["op"] == "ratio":
+        return _combined(operands, channels, lambda values: values[0] / values[1])
+    return _combined(operands, channels, lambda values: values[0] - values[1])
 
 
 def _combined(terms: list[Any], channels: Mapping[str, Channel], compute: Callable[..., Any]) -> Samples:
@@ -199,7 +198,7 @@ def _hold(criterion: Any, signal: Samples, channels: Mapping[str, Channel], star
     longest = max((b - a for a, b, inside in stretches if inside), default=0)
     borders = [start, *(t for a, b, inside in stretches if not inside for t in (a, b)), end]
     possible = max(b - a for a, b in zip(borders[::2], borders[1::2], strict=True))
-    return Found((longest - duration) / SECOND, fails=possible < duration, passes=longest >= duration)
+    return Found((longest - duration) / SECOND, fails=possible < duration)
 
 
 def _settle(criterion: Any, signal: Samples, channels: Mapping[str, Channel], start: Micros, end: Micros) -> Found:
@@ -239,10 +238,9 @@ def _statistics(criterion: Any, signal: Samples, channels: Mapping[str, Channel]
         values = signal.inside(a, a + length).values
         if len(values) < max(criterion.get("min_count", 1), 1):
             continue
+        value = float(np.mean(values))
         if criterion["statistic"] == "percentile":
             value = float(np.percentile(values, criterion["percentile"]))
-        else:
-            value = float({"mean": np.mean, "min": np.min, "max": np.max}[criterion["statistic"]](values))
         margins.append(min(value - low, high - value))
         proven |= margins[-1] < 0 and coverage(signal, a, a + length) == 1.0
     return Found(min(margins, default=None), fails=proven)
@@ -267,11 +265,11 @@ def _longest_stuck(here: Samples) -> Micros:
     change = np.flatnonzero(np.diff(here.values) != 0) + 1
     first = np.concatenate(([0], change))
     last = np.concatenate((change, [len(here.values)])) - 1
-    return int((here.times[last] - here.times[first]).max())
+    return int(np.max(here.times[last] - here.times[first]))
 
 
 def _micros(quantity: Any) -> Micros:
-    return round(quantity["value"] * _SECONDS[quantity["unit"]])
+    return int(quantity["value"] * _SECONDS[quantity["unit"]])
 
 
 _KINDS: dict[str, Callable[[Any, Samples, Mapping[str, Channel], Micros, Micros], Found]] = {

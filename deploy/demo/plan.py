@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,11 @@ class Batch:
     def identity(self) -> tuple[str, str, int]:
         return (self.stream, self.boot, self.seq)
 
+    @property
+    def bad_values(self) -> int:
+        """Values that are no numbers."""
+        return int(np.count_nonzero(~np.isfinite(self.values)))
+
     def document(self) -> dict[str, object]:
         """The JSON form of `POST /v1/telemetry`; numbers that are none are written as text."""
         columns = {
@@ -204,7 +210,7 @@ class Plan:
                 channels=self.channels[stream],
                 values=values[first:behind],
             )
-            for hour, (first, behind) in enumerate(zip(cuts, cuts[1:], strict=False))
+            for hour, (first, behind) in enumerate(pairwise(cuts))
         )
 
     def delivered(self, run: str) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
