@@ -93,12 +93,15 @@ async def lock(connection: psycopg.AsyncConnection[Any], processor: str, held: M
 async def move(
     connection: psycopg.AsyncConnection[Any], processor: str, offsets: Mapping[Partition, int]
 ) -> dict[Partition, Position]:
-    """Set the next offsets of locked rows; the result holds the new tokens, valid once the transaction commits."""
+    """Set the next offsets of locked rows; the result holds the new tokens, valid once the transaction commits. Raises Fenced."""
     wanted = sorted(offsets)
     cursor = await connection.execute(
         _move, (*_columns(wanted), [offsets[partition] for partition in wanted], processor)
     )
-    return _positions(await cursor.fetchall())
+    moved = _positions(await cursor.fetchall())
+    if moved.keys() != offsets.keys():
+        raise Fenced(f"{processor}: a position row is gone")
+    return moved
 
 
 def applicable(records: Iterable[Record], held: Mapping[Partition, Position]) -> list[Record]:

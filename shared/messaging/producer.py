@@ -8,7 +8,7 @@ same identity and the reader removes the copy. Batches of 256 KiB, linger 0, no 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +58,21 @@ class Published:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to publish."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    kind: str
+    headers: Mapping[str, bytes]
+
+    @property
+    def size(self) -> int:
+        return len(self.key) + len(self.value)
+
+
 class Producer:
     """Bounded front of one started AIOKafkaProducer; made by `producing`."""
 
@@ -79,26 +94,36 @@ class Producer:
         Raises Full at once when the budget is used up, Unknown after the deadline, aiokafka errors for what can never be sent
         (MessageSizeTooLargeError).
         """
-        size = len(value) + len(key)
+        return (await self.put_all([Outgoing(topic, key, value, kind, headers or {})]))[0]
+
+    async def put_all(self, records: Sequence[Outgoing]) -> list[Published]:
+        """Publish records in their order and wait for all. Raises like `put`; then each of them may be stored or not."""
+        size = sum(record.size for record in records)
         if self._used + size > self._max_bytes:
             PRODUCER_REFUSED.add(OfFailure("producer", "full"))
             raise Full(self._max_bytes)
         self._account(size)
-        acknowledged: asyncio.Future[Any] | None = None
+        waiting: list[asyncio.Future[Any]] = []
         try:
             async with asyncio.timeout(self._deadline):
-                pairs = [("kind", kind.encode()), *(headers or {}).items()]
-                acknowledged = await self._kafka.send(topic, value, key=key, headers=pairs)
-                # Released when the broker answers, not when the caller gives up: until then the bytes are in memory.
-                acknowledged.add_done_callback(lambda done: self._answered(done, size))
-                stored = await asyncio.shield(acknowledged)
+                for record in records:
+                    waiting.append(await self._send(record))  # blocks while the partition's open batch is full
+                stored = await asyncio.gather(*map(asyncio.shield, waiting))
         except (TimeoutError, KafkaTimeoutError):
             PRODUCER_REFUSED.add(OfFailure("producer", "unknown"))
             raise Unknown(self._deadline) from None
         finally:
-            if acknowledged is None:
-                self._account(-size)
-        return Published(stored.topic, stored.partition, stored.offset)
+            self._account(-sum(record.size for record in records[len(waiting) :]))
+        return [Published(each.topic, each.partition, each.offset) for each in stored]
+
+    async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
+        headers = [("kind", record.kind.encode()), *record.headers.items()]
+        acknowledged: asyncio.Future[Any] = await self._kafka.send(
+            record.topic, record.value, key=record.key, headers=headers
+        )
+        # Released when the broker answers, not when the caller gives up: until then the bytes are in memory.
+        acknowledged.add_done_callback(lambda done: self._answered(done, record.size))
+        return acknowledged
 
     async def reachable(self) -> None:
         """Readiness: raises when no broker answers."""

@@ -96,8 +96,7 @@ class Level(Generic[L]):
 
     def forget(self, labels: L) -> None:
         """Stop reporting it: this process does not own it any more."""
-        if labels:
-            self._metric.remove(*labels)
+        self._metric.remove(*labels)
 
 
 class Spread(Generic[L]):

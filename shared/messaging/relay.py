@@ -1,0 +1,169 @@
+"""Publishes the outbox of one schema: one relay at a time, woken by `outbox.add`, in id order.
+
+The session that holds the advisory lock also reads and marks the rows, so a relay that lost its session cannot mark anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import psycopg
+import structlog
+from aiokafka.errors import KafkaError
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from shared.kernel.errors import OutcomeUnknown, Unavailable
+from shared.messaging.connecting import backoff, pause
+from shared.messaging.failures import transient
+from shared.messaging.outbox import Schema, added_channel, published_channel
+from shared.messaging.producer import Outgoing, Producer
+from shared.observability.metrics import OUTBOX_DEPTH, OUTBOX_PUBLISHED, OUTBOX_SECONDS, OfSchema
+from shared.storage.pool import session_settings
+
+log = structlog.get_logger()
+
+_prune_every_seconds = 60.0
+_prune_rows = 5000
+_batch_bytes = 8 * 1024 * 1024
+
+
+class _Row(NamedTuple):
+    id: int
+    outgoing: Outgoing
+
+
+class Relay:
+    """The publisher of `<schema>.outbox`. Several may run; all but one wait for the lock."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        database_url: str,
+        producer: Producer,
+        poll_seconds: float = 1.0,
+        max_rows: int = 500,
+        keep: timedelta = timedelta(days=30),
+    ) -> None:
+        """`keep`: how long published rows stay, for cursors of the live pages that come back."""
+        self._schema: Schema = schema
+        self._database_url = database_url
+        self._producer = producer
+        self._poll_seconds = poll_seconds
+        self._max_rows = max_rows
+        self._keep = keep
+        self._pruned_at = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Publish until `stop`. Waits out what is transient, with back-off; raises what is not."""
+        attempt = 0
+        while not stop.is_set():
+            try:
+                async with await self._connect() as connection:
+                    if await self._sole(connection):
+                        attempt = 0
+                        await self._publish_until(stop, connection)
+                    else:
+                        await pause(stop, self._poll_seconds)
+            except (KafkaError, Unavailable, OutcomeUnknown, psycopg.Error) as error:
+                if isinstance(error, psycopg.Error) and transient(error) is None:
+                    raise
+                log.warning("outbox_relay_retries", schema=self._schema, error=type(error).__name__)
+                await pause(stop, backoff(attempt))
+                attempt += 1
+
+    async def _connect(self) -> psycopg.AsyncConnection[TupleRow]:
+        parameters: dict[str, Any] = session_settings(f"outbox-relay-{self._schema}")
+        return await psycopg.AsyncConnection.connect(self._database_url, autocommit=True, **parameters)
+
+    async def _sole(self, connection: psycopg.AsyncConnection[TupleRow]) -> bool:
+        cursor = await connection.execute(
+            "select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"pilotline_{self._schema}_outbox_relay",)
+        )
+        row = await cursor.fetchone()
+        return row is not None and bool(row[0])
+
+    async def _publish_until(self, stop: asyncio.Event, connection: psycopg.AsyncConnection[TupleRow]) -> None:
+        # Listening comes before the first look: a row added in between would wait for the poll.
+        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(added_channel(self._schema))))
+        while not stop.is_set():
+            if not await self._publish_some(connection):
+                await self._prune(connection)
+                async for _ in connection.notifies(timeout=self._poll_seconds, stop_after=1):
+                    pass
+
+    async def _publish_some(self, connection: psycopg.AsyncConnection[TupleRow]) -> bool:
+        """Publish and mark the next rows; False when there are none."""
+        rows = await self._unpublished(connection)
+        if not rows:
+            OUTBOX_DEPTH.set(OfSchema(self._schema), 0)
+            return False
+        await self._producer.put_all([row.outgoing for row in rows])
+        # A crash here publishes these rows again under the same ids; marking first would lose them.
+        await self._mark(connection, [row.id for row in rows])
+        return True
+
+    async def _unpublished(self, connection: psycopg.AsyncConnection[TupleRow]) -> list[_Row]:
+        cursor = await connection.execute(
+            sql.SQL(
+                "select id, event_id, topic, key, kind, value, count(*) over () from ("
+                " select * from {}.outbox where published_seq is null order by id limit %s) o order by id"
+            ).format(sql.Identifier(self._schema)),
+            (self._max_rows,),
+        )
+        rows: list[_Row] = []
+        size = 0
+        for number, event_id, topic, key, kind, value, depth in await cursor.fetchall():
+            OUTBOX_DEPTH.set(OfSchema(self._schema), depth)
+            outgoing = Outgoing(topic, key.encode(), bytes(value), kind, {"id": str(event_id).encode()})
+            size += outgoing.size
+            if rows and size > _batch_bytes:
+                break
+            rows.append(_Row(number, outgoing))
+        return rows
+
+    async def _mark(self, connection: psycopg.AsyncConnection[TupleRow], ids: Sequence[int]) -> None:
+        """Number the rows without a gap and tell the live pages how far they may read."""
+        async with connection.transaction():
+            cursor = await connection.execute(
+                sql.SQL(
+                    "update {0}.outbox o set published_seq = b.seq + n.place, published_at = clock_timestamp()"
+                    " from (select id, row_number() over (order by id) as place from unnest(%s::bigint[]) id) n,"
+                    " (select coalesce(max(published_seq), 0) as seq from {0}.outbox) b"
+                    " where o.id = n.id and o.published_seq is null"
+                    " returning o.published_seq, extract(epoch from o.published_at - o.created_at)::float8"
+                ).format(sql.Identifier(self._schema)),
+                (list(ids),),
+            )
+            marked = await cursor.fetchall()
+            last = max(seq for seq, _ in marked)
+            await connection.execute("select pg_notify(%s, %s)", (published_channel(self._schema), str(last)))
+        OUTBOX_PUBLISHED.add(OfSchema(self._schema), len(marked))
+        for _, seconds in marked:
+            OUTBOX_SECONDS.observe(OfSchema(self._schema), seconds)
+
+    async def _prune(self, connection: psycopg.AsyncConnection[TupleRow]) -> None:
+        """Delete a bounded number of old published rows, never the last one: the numbering goes on from it."""
+        if time.monotonic() - self._pruned_at < _prune_every_seconds:
+            return
+        self._pruned_at = time.monotonic()
+        await prune(connection, self._schema, self._keep)
+
+
+async def prune(
+    connection: psycopg.AsyncConnection[Any], schema: Schema, keep: timedelta, rows: int = _prune_rows
+) -> int:
+    """Delete up to `rows` rows published longer than `keep` ago, oldest first; returns how many."""
+    cursor = await connection.execute(
+        sql.SQL(
+            "delete from {0}.outbox where id in (select id from {0}.outbox where published_at < clock_timestamp() - %s"
+            " and published_seq < (select max(published_seq) from {0}.outbox) order by published_seq limit %s)"
+        ).format(sql.Identifier(schema)),
+        (keep, rows),
+    )
+    return cursor.rowcount
