@@ -6,8 +6,9 @@ block that has a sample in it, ordered by (first sample, boot, sequence number),
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +20,13 @@ from shared.storage.arrays import speak_numpy
 from shared.storage.pool import Connection
 
 _COLUMNS = """
-    b.stream_no, b.boot, b.seq_from, b.registry_version, b.received_at, b.kafka_partition, b.kafka_offset, b.hash, b.late, b.k, b.ts, b.vals,
+    b.stream_no, b.boot, b.seq_from, b.registry_version, b.received_at, b.kafka_partition, b.kafka_offset, b.hash, b.late, b.k, b.times, b.vals,
     b.quality"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredFrame:
-    """One stored message. `times` (n,) int64 µs, `values` (n, k) float64 in channel order of `registry_version`, `quality` (n, k) uint8 of
+    """One stored message. `times` (n,) int64 µs ascending, `values` (n, k) float64 in channel order of `registry_version`, `quality` (n, k) uint8 of
     `shared.contracts.frame.Quality` bits. `late`: its first sample was not newer than what the stream already had."""
 
     stream: str
@@ -43,8 +44,6 @@ class StoredFrame:
 
     def content_hash(self) -> bytes:
         """Recomputed from the arrays; equal to `hash` unless the stored row was altered (see Frame.content_hash)."""
-        import hashlib
-
         rows, channels = self.values.shape
         head = f"{self.stream}\x00{self.boot}\x00".encode() + struct.pack("<qqq", self.seq, rows, channels)
         return hashlib.sha256(head + self.times.tobytes() + self.values.tobytes()).digest()
@@ -119,29 +118,31 @@ async def _extent(connection: Connection, stream_ids: Sequence[str]) -> tuple[di
 
 
 def _frame(names: dict[int, str], row: Sequence[Any]) -> StoredFrame:
-    number, boot, seq, version, received_at, partition, offset, content, late, k, times, values, quality = row
+    number, boot, seq, version, received_at, partition, offset, content, late, k, packed, values, quality = row
+    times = np.frombuffer(packed, dtype="<i8")
     shape = (len(times), k)
-    marks = np.frombuffer(quality, dtype=np.uint8).reshape(shape) if quality else np.zeros(shape, dtype=np.uint8)
     return StoredFrame(
-        stream=names[number],
-        boot=boot,
-        seq=seq,
-        registry_version=version,
-        received_at=received_at,
-        kafka_partition=partition,
-        kafka_offset=offset,
-        hash=content,
-        late=late,
-        times=times,
-        values=values.reshape(shape),
-        quality=marks,
+        names[number],
+        boot,
+        seq,
+        version,
+        received_at,
+        partition,
+        offset,
+        content,
+        late,
+        times,
+        np.frombuffer(values, dtype="<f8").reshape(shape),
+        np.frombuffer(quality, dtype=np.uint8).reshape(shape) if quality else np.zeros(shape, dtype=np.uint8),
     )
 
 
-def _in_range(frames: Any, from_: Micros, to: Micros) -> list[StoredFrame]:
+def _in_range(frames: Iterable[StoredFrame], from_: Micros, to: Micros) -> list[StoredFrame]:
     """Without the blocks that span the range but have no sample in it."""
-    return [
-        frame
-        for frame in frames
-        if np.searchsorted(frame.times, from_, "left") < np.searchsorted(frame.times, to, "left")
-    ]
+    return [frame for frame in frames if _inside(frame.times, from_, to)]
+
+
+def _inside(times: NDArray[np.int64], from_: Micros, to: Micros) -> bool:
+    if from_ <= times[0] < to or from_ <= times[-1] < to:
+        return True
+    return bool(np.searchsorted(times, from_, "left") < np.searchsorted(times, to, "left"))

@@ -15,13 +15,13 @@ from services.ingest.domain.sequence import BootOrder, Gap
 from shared.contracts.quarantine import QuarantineRecord
 from shared.kernel.ids import stable_id
 from shared.kernel.times import micros, utc
-from shared.storage.arrays import FLOAT8, INT8, pack_arrays, speak_numpy
+from shared.storage.arrays import speak_numpy
 from shared.storage.copy import binary, copy_binary, int4, int8, timestamptz
 from shared.storage.pool import Connection
 
 _BLOCK_COLUMNS = (
     *("stream_no", "t0", "t1", "boot", "seq_from", "seq_to", "k", "registry_version", "received_at", "kafka_partition"),
-    *("kafka_offset", "hash", "late", "units", "ts", "vals", "quality"),
+    *("kafka_offset", "hash", "late", "units", "times", "vals", "quality"),
 )
 
 
@@ -95,17 +95,11 @@ async def load_books(connection: Connection, boots: Mapping[int, Collection[str]
 async def append_blocks(connection: Connection, arrivals: Sequence[Arrival], late: Sequence[bool]) -> None:
     """One row per frame, sorted by stream and time so that the rows of a stream lie together."""
     order = sorted(range(len(arrivals)), key=lambda position: (arrivals[position].number, arrivals[position].first))
-    frames = [arrivals[position].frame for position in order]
-    times = pack_arrays(INT8, [frame.times for frame in frames])
-    values = pack_arrays(FLOAT8, [frame.values for frame in frames])
-    rows = (
-        _block_row(arrivals[position], late[position], packed_times, packed_values)
-        for position, packed_times, packed_values in zip(order, times, values, strict=True)
-    )
+    rows = (_block_row(arrivals[position], late[position]) for position in order)
     await copy_binary(connection, "ingest.block", _BLOCK_COLUMNS, rows)
 
 
-def _block_row(arrival: Arrival, late: bool, times: bytes, values: bytes) -> bytes:
+def _block_row(arrival: Arrival, late: bool) -> bytes:
     frame = arrival.frame
     seq = int8(frame.seq)
     return b"".join(
@@ -124,8 +118,8 @@ def _block_row(arrival: Arrival, late: bool, times: bytes, values: bytes) -> byt
             binary(arrival.content),
             b"\0\0\0\1\1" if late else b"\0\0\0\1\0",
             binary(arrival.units()),
-            times,
-            values,
+            binary(frame.times),
+            binary(frame.values),
             binary(frame.quality),
         )
     )

@@ -99,7 +99,8 @@ create table ingest.api_key (
 );
 
 -- Raw storage ------------------------------------------------------------------------------------------------------------------
--- One row per message. times and values are what the sender sent; row-major, k values per instant.
+-- One row per message. times and values are the bytes the sender sent; row-major, k values per instant. As bytea they are written and read
+-- at twice the speed of arrays; the view `sample` decodes them for SQL.
 create table ingest.block (
     stream_no   int         not null,
     t0          timestamptz not null,           -- first and last sample
@@ -115,11 +116,11 @@ create table ingest.block (
     hash        bytea       not null,
     late        boolean     not null,           -- its first sample was not newer than what the stream already had
     units       text        not null default '',  -- JSON: UCUM unit as received of every channel the gateway converted
-    ts          int8[]      not null,
-    vals        float8[]    not null,
+    times       bytea       not null,           -- int8, little-endian, µs since 1970
+    vals        bytea       not null,           -- float8, little-endian
     quality     bytea       not null default ''
 );
-alter table ingest.block alter column ts set storage external, alter column vals set storage external;
+alter table ingest.block alter column times set storage external, alter column vals set storage external;
 select create_hypertable('ingest.block', by_range('t0', interval '1 day'), create_default_indexes => false);
 create index block_stream_time on ingest.block (stream_no, t0);
 
@@ -218,15 +219,34 @@ create table ingest.outbox (
 );
 create index outbox_unpublished on ingest.outbox (id) where published_seq is null;
 
+-- The number at position `i` (from 0) of packed little-endian int8.
+create function ingest.int8_at(packed bytea, i int) returns bigint language sql immutable strict parallel safe as $$
+    select (get_byte(packed, 8 * i + 0)::bigint << 0) | (get_byte(packed, 8 * i + 1)::bigint << 8)
+         | (get_byte(packed, 8 * i + 2)::bigint << 16) | (get_byte(packed, 8 * i + 3)::bigint << 24)
+         | (get_byte(packed, 8 * i + 4)::bigint << 32) | (get_byte(packed, 8 * i + 5)::bigint << 40)
+         | (get_byte(packed, 8 * i + 6)::bigint << 48) | (get_byte(packed, 8 * i + 7)::bigint << 56)
+$$;
+
+-- The number that IEEE 754 writes as these 64 bits; exact, subnormal numbers, infinities and NaN included.
+create function ingest.float8_from_bits(bits bigint) returns float8 language sql immutable strict parallel safe as $$
+    select case
+        when e = 2047 and m <> 0 then 'NaN'::float8
+        when e = 2047 then s * 'Infinity'::float8
+        when e = 0 then s * (m::float8 * 4.9406564584124654e-324::float8)
+        else s * ((m + 4503599627370496)::float8 * power(2::float8, (e - 1075)::float8))
+    end
+    from (select (bits >> 52) & 2047 as e, bits & 4503599627370495 as m, case when bits < 0 then -1::float8 else 1::float8 end as s) f
+$$;
+
 -- For people with SQL: one row per instant and channel.
 create view ingest.sample as
 select s.stream_id,
-       d.value ->> 'name' as channel,
-       timestamptz 'epoch' + b.ts[(u.i - 1) / b.k + 1] * interval '1 microsecond' as measured_at,
-       u.v as value,
+       v.description -> 'channels' -> c.n ->> 'name' as channel,
+       timestamptz 'epoch' + ingest.int8_at(b.times, r.n) * interval '1 microsecond' as measured_at,
+       ingest.float8_from_bits(ingest.int8_at(b.vals, r.n * b.k + c.n)) as value,
        b.boot, b.seq_from as seq
 from ingest.block b
 join ingest.stream s using (stream_no)
 join ingest.stream_version v on v.stream_id = s.stream_id and v.version = b.registry_version
-cross join lateral unnest(b.vals) with ordinality u(v, i)
-join lateral jsonb_array_elements(v.description -> 'channels') with ordinality d(value, n) on d.n = (u.i - 1) % b.k + 1;
+cross join lateral generate_series(0, length(b.times) / 8 - 1) r(n)
+cross join lateral generate_series(0, b.k - 1) c(n);
