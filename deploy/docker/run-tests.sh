@@ -22,7 +22,9 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 "$here/engine-up.sh"
-eval "$("$here/images.sh")"
+# In two steps: a failure inside eval "$(...)" would go unseen.
+images=$("$here/images.sh")
+eval "$images"
 
 # The reaper's image comes from a registry; where it is not to be had, clean_up does its work.
 if ! docker image inspect "${RYUK_CONTAINER_IMAGE:-testcontainers/ryuk:0.8.1}" >/dev/null 2>&1; then
