@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from services.ingest.adapters import metrics
 from services.ingest.adapters.ledger import Ledger
 from services.ingest.adapters.sink import Sink
 from services.ingest.config import GatewaySettings
@@ -22,7 +21,7 @@ from shared.kernel.times import DAY, SECOND, Micros
 from shared.kernel.units import check_unit
 from shared.messaging.producer import producing
 from shared.storage.api_keys import ApiKeys
-from shared.storage.pool import Pool, build_pool
+from shared.storage.pool import Pool, build_pool, reachable
 from shared.storage.registry import CachedRegistry
 
 
@@ -57,7 +56,6 @@ async def build_gateway(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
     check_unit("1")  # loads the unit tables now and not inside the first request
     pool = build_pool(settings.database_url.get_secret_value(), name="ingest-http")
     in_flight = InFlight(settings.in_flight_max_bytes)
-    metrics.watch_in_flight(in_flight)
     async with (
         pool,
         producing(
@@ -80,15 +78,10 @@ async def build_gateway(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
             ),
             remembered=settings.identities_remembered,
         )
-
-        async def database() -> None:
-            async with pool.connection() as connection:
-                await connection.execute("select 1")
-
         app = create_app(
             "pilotline ingest",
             keys=ApiKeys(pool),
-            checks={"database": database, "kafka": producer.reachable},
+            checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
             limits=BodyLimits(settings.body_max_bytes, settings.body_patience_seconds),
             in_flight=in_flight,
         )
@@ -98,4 +91,4 @@ async def build_gateway(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
 
 def build_sink(pool: Pool, topics: Topics) -> Sink:
     """The sink as a processor of `line.records`; gaps go back to that topic."""
-    return Sink(CachedRegistry(pool), topics.line_records, metrics.SinkMetrics())
+    return Sink(CachedRegistry(pool), topics.line_records)

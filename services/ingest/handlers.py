@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from services.ingest.domain.admission import StreamRules, admit, compile_rules
 from services.ingest.domain.clock import ClockRule, Clocks
@@ -18,8 +16,9 @@ from shared.contracts.frame import Frame, encode_frame
 from shared.contracts.quarantine import UNKNOWN, QuarantineRecord, encode_quarantine
 from shared.contracts.registry import Stream
 from shared.contracts.topics import Kind
-from shared.kernel.errors import OutcomeUnknown, Problem, Reject
+from shared.kernel.errors import Reject
 from shared.kernel.times import Micros
+from shared.messaging.producer import Outgoing
 from shared.storage.registry import Registry
 
 Permit = Callable[[Stream, int], None]
@@ -47,9 +46,7 @@ class _Decision:
     """A record on its way: what to publish, and for a frame its identity and content hash."""
 
     result: Result
-    key: str
-    kind: Kind
-    value: bytes
+    outgoing: Outgoing
     identity: Key | None = None
     content: bytes = b""
 
@@ -89,14 +86,19 @@ class Gate:
             if (stream := registry.streams.get(record.identity.stream or "")) is not None:
                 permit(stream, index)
         frames = [self._frame(record, registry, received_at) for record in records]
-        outcomes = iter(await self._outcomes([frame for frame in frames if isinstance(frame, Frame)]))
+        judged = iter(await self._outcomes([frame for frame in frames if isinstance(frame, Frame)]))
         decisions = []
         for index, (record, frame) in enumerate(zip(records, frames, strict=True)):
             if isinstance(frame, Frame):
                 line = registry.streams[frame.stream].line
-                decisions.append(_publishable(index, frame, next(outcomes), line))
+                outcome, content = next(judged)
+                decisions.append(
+                    _Decision(Result(index, outcome), self._frame_record(frame, line), _key(frame), content)
+                )
             else:
-                decisions.append(_quarantined(index, record, frame, registry, source, received_at))
+                result = Result(index, Outcome.QUARANTINED, frame.code, frame.detail)
+                waiting = self._waiting_record(record, frame, registry, source, received_at)
+                decisions.append(_Decision(result, waiting))
         await self._publish(decisions)
         return [decision.result for decision in decisions]
 
@@ -132,9 +134,9 @@ class Gate:
             self._rules[key] = compile_rules(stream)
         return self._rules[key]
 
-    async def _outcomes(self, frames: Sequence[Frame]) -> list[Outcome]:
-        """Which frames are new, as far as this process and the ledger know; also within the request."""
-        keys = [(frame.stream, frame.boot, frame.seq) for frame in frames]
+    async def _outcomes(self, frames: Sequence[Frame]) -> list[tuple[Outcome, bytes]]:
+        """Which frames are new, as far as this process and the ledger know, also within the request; with their content hashes."""
+        keys = [_key(frame) for frame in frames]
         if boots := self._recent.unknown_boots(keys):
             self._recent.learn_boots(boots, await self._stored.last_seqs(boots))
         doubtful = self._recent.doubtful(keys)
@@ -142,65 +144,45 @@ class Gate:
         outcomes = []
         for key, frame in zip(keys, frames, strict=True):
             content = frame.content_hash()
-            outcomes.append(self._recent.outcome(key, content, known))
+            outcomes.append((self._recent.outcome(key, content, known), content))
             known.setdefault(key, content)
         return outcomes
 
     async def _publish(self, decisions: Sequence[_Decision]) -> None:
-        answers = await asyncio.gather(*(self._put(decision) for decision in decisions), return_exceptions=True)
-        for decision, answer in zip(decisions, answers, strict=True):
-            if (
-                not isinstance(answer, BaseException)
-                and decision.identity
-                and decision.result.outcome is Outcome.ACCEPTED
-            ):
+        """In the order of the request, so that a sender in order makes no gaps in the log."""
+        await self._publisher.put_all([decision.outgoing for decision in decisions])
+        for decision in decisions:
+            if decision.identity and decision.result.outcome is Outcome.ACCEPTED:
                 self._recent.remember(decision.identity, decision.content)
-        if failed := [answer for answer in answers if isinstance(answer, BaseException)]:
-            raise min(failed, key=_rank)
 
-    def _put(self, decision: _Decision) -> Coroutine[Any, Any, object]:
-        return self._publisher.put(self._topic, decision.key.encode(), decision.value, kind=decision.kind)
+    def _frame_record(self, frame: Frame, line: str) -> Outgoing:
+        """Duplicates and conflicts are published too: the sink counts them and keeps the conflicting content."""
+        return Outgoing(self._topic, line.encode(), encode_frame(frame), Kind.FRAME, {})
+
+    def _waiting_record(
+        self, record: Received, reject: Reject, registry: Registry, source: str, received_at: Micros
+    ) -> Outgoing:
+        stream = registry.streams.get(record.identity.stream or "")
+        raw, encoding, complete = kept(bytes(record.raw))
+        waiting = QuarantineRecord(
+            version=quarantine.VERSION,
+            stream=printable(record.identity.stream) or UNKNOWN,
+            code=reject.code,
+            detail=reject.detail[:2000],
+            hash=quarantine.record_hash(record.raw),
+            raw=raw,
+            encoding=encoding,
+            complete=complete,
+            content_type=record.content_type,
+            source=source,
+            received_at=received_at,
+            boot=printable(record.identity.boot),
+            seq=record.identity.seq,
+            registry_version=None if stream is None else stream.version,
+        )
+        key = UNKNOWN if stream is None else stream.line
+        return Outgoing(self._topic, key.encode(), encode_quarantine(waiting), Kind.QUARANTINE, {})
 
 
-def _rank(error: BaseException) -> int:
-    """The answer to a request is its most serious failure: an error of ours, then an unknown outcome, then a refusal."""
-    if not isinstance(error, Problem):
-        return 0
-    return 1 if isinstance(error, OutcomeUnknown) else 2
-
-
-def _publishable(index: int, frame: Frame, outcome: Outcome, line: str) -> _Decision:
-    """Duplicates and conflicts are published too: the sink counts them and keeps the conflicting content."""
-    return _Decision(
-        Result(index, outcome),
-        line,
-        Kind.FRAME,
-        encode_frame(frame),
-        identity=(frame.stream, frame.boot, frame.seq),
-        content=frame.content_hash(),
-    )
-
-
-def _quarantined(
-    index: int, record: Received, reject: Reject, registry: Registry, source: str, received_at: Micros
-) -> _Decision:
-    stream = registry.streams.get(record.identity.stream or "")
-    raw, encoding, complete = kept(bytes(record.raw))
-    waiting = QuarantineRecord(
-        version=quarantine.VERSION,
-        stream=printable(record.identity.stream) or UNKNOWN,
-        code=reject.code,
-        detail=reject.detail[:2000],
-        hash=quarantine.record_hash(record.raw),
-        raw=raw,
-        encoding=encoding,
-        complete=complete,
-        content_type=record.content_type,
-        source=source,
-        received_at=received_at,
-        boot=printable(record.identity.boot),
-        seq=record.identity.seq,
-        registry_version=None if stream is None else stream.version,
-    )
-    result = Result(index, Outcome.QUARANTINED, reject.code, reject.detail)
-    return _Decision(result, UNKNOWN if stream is None else stream.line, Kind.QUARANTINE, encode_quarantine(waiting))
+def _key(frame: Frame) -> Key:
+    return (frame.stream, frame.boot, frame.seq)

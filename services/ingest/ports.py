@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from services.ingest.domain.recent import Key
 from shared.kernel.times import Micros
+from shared.messaging.producer import Outgoing
 from shared.storage.registry import Registry
 
 
 class PublishesRecords(Protocol):
-    async def put(self, topic: str, key: bytes, value: bytes, *, kind: str) -> object:
-        """Returns when the record is durable. Raises Unavailable(kafka_busy), or OutcomeUnknown when nobody can tell."""
+    async def put_all(self, records: Sequence[Outgoing]) -> object:
+        """Publishes in order; returns when every record is durable. Raises Unavailable(kafka_busy), or OutcomeUnknown when nobody can tell
+        which are."""
 
 
 class KnowsStreams(Protocol):

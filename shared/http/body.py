@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.problems import SlowSender, problem_response
 from shared.kernel.errors import Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
+from shared.observability.metrics import IN_FLIGHT_BYTES, Nothing
 
 STEP = 64 * 1024
 _ZSTD_WINDOW = 8 * 1024 * 1024
@@ -38,9 +39,11 @@ class InFlight:
                 retry_after=1.0,
             )
         self.used += size
+        IN_FLIGHT_BYTES.set(Nothing(), self.used)
 
     def give_back(self, size: int) -> None:
         self.used -= size
+        IN_FLIGHT_BYTES.set(Nothing(), self.used)
 
 
 @dataclass(frozen=True, slots=True)

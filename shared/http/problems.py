@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 import traceback
+from collections.abc import Mapping
 
 import orjson
 import psycopg
@@ -17,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.kernel.errors import Invalid, Malformed, NotFound, Problem, Unauthenticated, Unavailable
+from shared.observability.metrics import REQUEST_SECONDS, REQUESTS, OfRequest
 
 CONTENT_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -32,6 +35,22 @@ class SlowSender(Problem):
     title = "The request did not arrive in time"
 
 
+class ProblemResponse(Response):
+    """Notes its code in the scope, where the metrics of the request find it."""
+
+    media_type = CONTENT_TYPE
+
+    def __init__(
+        self, code: str, document: dict[str, object], status: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(orjson.dumps(document), status, headers)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["pilotline_code"] = self._code
+        await super().__call__(scope, receive, send)
+
+
 def problem_response(problem: Problem) -> Response:
     """The answer to a refused request."""
     headers = {}
@@ -39,7 +58,7 @@ def problem_response(problem: Problem) -> Response:
         headers["retry-after"] = str(max(1, math.ceil(problem.retry_after)))
     if isinstance(problem, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="pilotline"'
-    return Response(orjson.dumps(problem.document()), problem.status, headers, CONTENT_TYPE)
+    return ProblemResponse(problem.code, problem.document(), problem.status, headers)
 
 
 def answer_problems(app: FastAPI) -> None:
@@ -51,13 +70,26 @@ def answer_problems(app: FastAPI) -> None:
         app.add_exception_handler(unreachable, _database)
 
 
-class LastResort:
-    """Answers 500 `internal` for an error nobody foresaw and logs where it arose, never what the request held."""
+class Outermost:
+    """Counts every request by route and code. Answers 500 `internal` for an error nobody foresaw and logs where it arose, never what the
+    request held."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        try:
+            await self._guarded(scope, receive, send)
+        finally:
+            labels = OfRequest(getattr(scope.get("route"), "path", "unknown"), scope.get("pilotline_code", "ok"))
+            REQUESTS.add(labels)
+            REQUEST_SECONDS.observe(labels, time.perf_counter() - began)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
         async def watch(message: Message) -> None:
@@ -68,8 +100,6 @@ class LastResort:
         try:
             await self._app(scope, receive, watch)
         except Exception as error:
-            if scope["type"] != "http":
-                raise
             where = traceback.format_tb(error.__traceback__)
             _log.error("request_failed", path=scope["path"], error=type(error).__name__, where="".join(where[-4:]))
             if started:
@@ -106,13 +136,8 @@ async def _http(request: Request, error: Exception) -> Response:
         response = problem_response(MethodNotAllowed("method_not_allowed", f"{request.method} is not offered here"))
         response.headers.update(error.headers or {})
         return response
-    problem = Problem("http_error", str(error.detail))
-    return Response(
-        orjson.dumps({**problem.document(), "status": error.status_code, "title": str(error.detail)}),
-        error.status_code,
-        error.headers,
-        CONTENT_TYPE,
-    )
+    document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code, "code": "http_error"}
+    return ProblemResponse("http_error", document, error.status_code, error.headers)
 
 
 async def _database(_request: Request, error: Exception) -> Response:

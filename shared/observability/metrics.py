@@ -60,6 +60,13 @@ class OfRequest(NamedTuple):
     code: str
 
 
+class OfProtocolOutcome(NamedTuple):
+    """`protocol`: json or binary. `outcome`: accepted, duplicate, conflict, quarantined."""
+
+    protocol: str
+    outcome: str
+
+
 class OfLine(NamedTuple):
     line: str
 
@@ -134,6 +141,9 @@ PRODUCER_REFUSED = Count("producer_refused_total", "records refused or of unknow
 # Ingest
 REQUESTS = Count("requests_total", "requests answered", OfRequest)
 REQUEST_SECONDS = Spread("request_seconds", "from the first byte of a request to its answer", OfRequest)
+IN_FLIGHT_BYTES = Level("in_flight_bytes", "bytes of request bodies being worked on", Nothing)
+ANSWERED = Count("answered_records_total", "records answered by the gateway, as far as it knew then", OfProtocolOutcome)
+VISIBLE_SECONDS = Spread("visible_seconds", "from a frame's receipt to its commit, oldest of each batch", Nothing)
 FRAMES = Count(
     "frames_total",
     "frames per stream and outcome: received = stored + duplicate + conflict + quarantined",

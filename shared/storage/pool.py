@@ -27,6 +27,12 @@ def build_pool(database_url: str, *, name: str, min_size: int = 1, max_size: int
     )
 
 
+async def reachable(pool: Pool) -> None:
+    """Readiness: raises when the database does not answer."""
+    async with pool.connection() as connection:
+        await connection.execute("select 1")
+
+
 def session_settings(name: str) -> dict[str, str]:
     """libpq parameters of every session of pilotline: UTC, named, keepalives so that a dead server is noticed."""
     return {"application_name": name, "options": "-c timezone=UTC", "keepalives_idle": "10", "connect_timeout": "10"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from copy import deepcopy
 
 import psycopg
 import structlog
@@ -19,7 +20,7 @@ from services.ingest.adapters.arrivals import (
     sort_out,
     unregistered,
 )
-from services.ingest.adapters.metrics import SinkMetrics, Tally
+from services.ingest.adapters.metrics import Tally, committed
 from services.ingest.domain.arrival import BootGap, Counts, StreamBook
 from shared.contracts.lifecycle import GapSeen, encode_line_record
 from shared.contracts.quarantine import QuarantineRecord
@@ -27,6 +28,7 @@ from shared.contracts.registry import Stream
 from shared.contracts.topics import Kind
 from shared.kernel.errors import Reject
 from shared.kernel.ids import stable_id
+from shared.messaging.failures import refused_data
 from shared.messaging.outbox import OutboxMessage, Schema, add
 from shared.messaging.processor import Record
 from shared.storage.pool import Connection
@@ -44,10 +46,9 @@ class Sink:
     kinds: frozenset[str] | None = frozenset({Kind.FRAME, Kind.QUARANTINE})
     tick_seconds: float | None = None
 
-    def __init__(self, registry: CachedRegistry, topic: str, metrics: SinkMetrics) -> None:
+    def __init__(self, registry: CachedRegistry, topic: str) -> None:
         self._registry = registry
         self._topic = topic
-        self._metrics = metrics
         self._tally = Tally()
 
     async def restore(self, partitions: Sequence[int], connection: Connection) -> None:
@@ -57,11 +58,13 @@ class Sink:
     async def process(self, records: Sequence[Record], connection: Connection) -> None:
         """Apply a batch. A record that PostgreSQL refuses (SQLSTATE class 22 or 23) is found by halving and waits in quarantine; the
         others are stored. Every other database error is the driver's: the transaction is rolled back and the batch comes again."""
-        before = self._tally.copy()
+        before = deepcopy(self._tally)
         try:
             async with connection.transaction():
                 await self._apply(records, connection)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except psycopg.Error as error:
+            if not refused_data(error):
+                raise
             self._tally = before
             if len(records) > 1:
                 half = len(records) // 2
@@ -75,7 +78,7 @@ class Sink:
 
     async def committed(self) -> None:
         """Only now what was counted is true."""
-        self._metrics.committed(self._tally)
+        committed(self._tally)
         self._tally = Tally()
 
     async def _apply(self, records: Sequence[Record], connection: Connection) -> None:
@@ -97,7 +100,7 @@ class Sink:
             counts[record.stream].received += 1
             counts[record.stream].quarantined += 1
         await tables.save_counts(connection, counts)
-        self._tally.count(counts.values())
+        self._tally.count(counts, (await self._registry.current()).streams)
 
     async def _store(self, arrivals: Sequence[Arrival], connection: Connection) -> None:
         first: dict[LedgerKey, Arrival] = {}
@@ -119,7 +122,7 @@ class Sink:
                 arrival.frame.seq,
                 arrival.first,
                 arrival.last,
-                arrival.frame.rows,
+                (arrival.frame.rows, arrival.frame.channels),
                 arrival.frame.received_at,
             )
             for position, arrival in enumerate(new)
@@ -136,8 +139,9 @@ class Sink:
             for gap in book.gaps:
                 await self._save_gap(streams[number], gap, connection)
             book.counts.received = book.counts.stored + book.counts.duplicate + book.counts.conflict
-        await tables.save_counts(connection, {streams[number].id: book.counts for number, book in books.items()})
-        self._tally.count(book.counts for book in books.values())
+        counts = {streams[number].id: book.counts for number, book in books.items()}
+        await tables.save_counts(connection, counts)
+        self._tally.count(counts, counts)
         self._tally.oldest(min(arrival.frame.received_at for arrival in arrivals))
 
     async def _settle_repeats(

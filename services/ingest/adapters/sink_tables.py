@@ -214,7 +214,7 @@ async def save_counts(connection: Connection, counts: Mapping[str, Counts]) -> N
                    duplicate = c.duplicate + excluded.duplicate, conflict = c.conflict + excluded.conflict,
                    quarantined = c.quarantined + excluded.quarantined, rows_stored = c.rows_stored + excluded.rows_stored,
                    late = c.late + excluded.late""",
-            [(stream, *astuple(several)) for stream, several in sorted(counts.items())],
+            [(stream, *astuple(several)[:7]) for stream, several in sorted(counts.items())],
         )
 
 

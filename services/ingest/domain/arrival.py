@@ -14,7 +14,7 @@ from shared.kernel.times import Micros
 
 @dataclass(slots=True)
 class Counts:
-    """G2: received = stored + duplicate + conflict + quarantined. `rows` and `late` count stored ones."""
+    """G2: received = stored + duplicate + conflict + quarantined. `rows`, `late` and `samples` are of stored ones."""
 
     received: int = 0
     stored: int = 0
@@ -23,9 +23,10 @@ class Counts:
     quarantined: int = 0
     rows: int = 0
     late: int = 0
+    samples: int = 0
 
     def add(self, other: Counts) -> None:
-        for name in ("received", "stored", "duplicate", "conflict", "quarantined", "rows", "late"):
+        for name in ("received", "stored", "duplicate", "conflict", "quarantined", "rows", "late", "samples"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -56,7 +57,14 @@ class StreamBook:
     gaps: list[BootGap] = field(default_factory=list)
 
     def store(
-        self, position: int, boot: str, seq: int, first: Micros, last: Micros, rows: int, received_at: Micros
+        self,
+        position: int,
+        boot: str,
+        seq: int,
+        first: Micros,
+        last: Micros,
+        shape: tuple[int, int],
+        received_at: Micros,
     ) -> bool:
         """Take in a frame that the ledger did not have; `position` is its place in the batch. Returns whether it is late: its first sample
         is not newer than what the stream has."""
@@ -70,7 +78,8 @@ class StreamBook:
             self.newest, self.latest = last, position
         self.widest = max(self.widest, last - first)
         self.counts.stored += 1
-        self.counts.rows += rows
+        self.counts.rows += shape[0]
+        self.counts.samples += shape[0] * shape[1]
         self.counts.late += late
         return late
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import orjson
@@ -45,7 +44,6 @@ async def push(request: Request) -> Response:
 
     Answers per record `accepted`, `duplicate`, `conflict` or `quarantined` with its code. 503 and 504: send the same request again.
     """
-    started = time.perf_counter()
     gateway: Gateway = request.app.state.gateway
     caller = await _sender(request)
     body = await request.body()
@@ -56,7 +54,7 @@ async def push(request: Request) -> Response:
         check_scope(caller, platform=stream.platform, line=stream.line, instrument=stream.instrument, field=field)
 
     results = await gateway.gate.accept(records, caller.prefix, permit)
-    metrics.answered(protocol, len(body), started, results)
+    metrics.answered(protocol, results)
     return Response(orjson.dumps(_document(results)), 202, gateway.limit_headers(), "application/json")
 
 
