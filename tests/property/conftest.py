@@ -1,0 +1,13 @@
+"""Two depths of the same properties: `quick` in `make test`, `long` with HYPOTHESIS_PROFILE=long."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
+
+settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=_SLOW)
+settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=_SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
