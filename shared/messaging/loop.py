@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -37,16 +37,19 @@ async def run_loop(
     max_records: int = 1000,
     poll_seconds: float = 0.25,
     session_timeout: float = 10.0,
+    instance: str | None = None,
     patience: float = 60.0,
 ) -> None:
     """Apply records until `stop` is set; then finish the batch and leave the group.
 
-    `topics`: full names. `max_records`: most of one transaction. `patience`: seconds of back-off on one batch. Raises what no retry can
+    `topics`: full names. `max_records`: most of one transaction. `patience`: seconds of back-off on one batch. `session_timeout`: how long
+    after its death a process keeps its partitions. `instance`: a name of this process that survives a restart and is used by no other at
+    the same time; then a restart gets the same partitions back at once, dead or not. Raises what no retry can
     cure: the process has to end with a code that is not zero, and the stored position decides where the next one starts.
     """
     applier = Applier(processor, pool, stop=stop, patience=patience)
     assignment = _Assignment(applier)
-    async with _consuming(bootstrap, group, session_timeout, stop) as consumer:
+    async with _consuming(lambda: _consumer(bootstrap, group, session_timeout, instance), stop) as consumer:
         if consumer is None:
             return
         consumer.subscribe(topics=list(topics), listener=assignment)
@@ -79,9 +82,11 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
 
 @contextlib.asynccontextmanager
-async def _consuming(bootstrap: str, group: str, session_timeout: float, stop: asyncio.Event) -> Any:
+async def _consuming(
+    build: Callable[[], AIOKafkaConsumer], stop: asyncio.Event
+) -> AsyncIterator[AIOKafkaConsumer | None]:
     """A started consumer; None when `stop` came before the broker did."""
-    starting = asyncio.create_task(started(lambda: _consumer(bootstrap, group, session_timeout)))
+    starting = asyncio.create_task(started(build))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -98,10 +103,11 @@ async def _consuming(bootstrap: str, group: str, session_timeout: float, stop: a
             await asyncio.wait((starting,))
 
 
-def _consumer(bootstrap: str, group: str, session_timeout: float) -> AIOKafkaConsumer:
+def _consumer(bootstrap: str, group: str, session_timeout: float, instance: str | None) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=group,
+        group_instance_id=instance,
         client_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

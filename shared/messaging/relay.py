@@ -58,6 +58,7 @@ class Relay:
         self._max_rows = max_rows
         self._keep = keep
         self._pruned_at = time.monotonic()
+        self._counted_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop`. Waits out what is transient, with back-off; raises what is not."""
@@ -100,8 +101,8 @@ class Relay:
     async def _publish_some(self, connection: psycopg.AsyncConnection[TupleRow]) -> bool:
         """Publish and mark the next rows; False when there are none."""
         rows = await self._unpublished(connection)
+        await self._measure(connection, empty=not rows)
         if not rows:
-            OUTBOX_DEPTH.set(OfSchema(self._schema), 0)
             return False
         await self._producer.put_all([row.outgoing for row in rows])
         # A crash here publishes these rows again under the same ids; marking first would lose them.
@@ -111,21 +112,30 @@ class Relay:
     async def _unpublished(self, connection: psycopg.AsyncConnection[TupleRow]) -> list[_Row]:
         cursor = await connection.execute(
             sql.SQL(
-                "select id, event_id, topic, key, kind, value, count(*) over () from ("
-                " select * from {}.outbox where published_seq is null order by id limit %s) o order by id"
+                "select id, event_id, topic, key, kind, value from {}.outbox"
+                " where published_seq is null order by id limit %s"
             ).format(sql.Identifier(self._schema)),
             (self._max_rows,),
         )
         rows: list[_Row] = []
         size = 0
-        for number, event_id, topic, key, kind, value, depth in await cursor.fetchall():
-            OUTBOX_DEPTH.set(OfSchema(self._schema), depth)
+        for number, event_id, topic, key, kind, value in await cursor.fetchall():
             outgoing = Outgoing(topic, key.encode(), bytes(value), kind, {"id": str(event_id).encode()})
             size += outgoing.size
             if rows and size > _batch_bytes:
                 break
             rows.append(_Row(number, outgoing))
         return rows
+
+    async def _measure(self, connection: psycopg.AsyncConnection[TupleRow], *, empty: bool) -> None:
+        """How many rows wait: counted at most once a second, because a long queue takes long to count."""
+        if empty:
+            OUTBOX_DEPTH.set(OfSchema(self._schema), 0)
+        elif time.monotonic() - self._counted_at >= 1.0:
+            self._counted_at = time.monotonic()
+            statement = sql.SQL("select count(*) from {}.outbox where published_seq is null")
+            row = await (await connection.execute(statement.format(sql.Identifier(self._schema)))).fetchone()
+            OUTBOX_DEPTH.set(OfSchema(self._schema), row[0] if row else 0)
 
     async def _mark(self, connection: psycopg.AsyncConnection[TupleRow], ids: Sequence[int]) -> None:
         """Number the rows without a gap and tell the live pages how far they may read."""
