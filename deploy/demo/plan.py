@@ -7,7 +7,7 @@ one place of one run, so that its effect can be told from the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -162,7 +162,7 @@ class Enter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Send:
-    """One request. `at` is the event time at which the newest of its hours is over; `run` is '' outside of any."""
+    """One request. `at` is the event time at which the newest of its hours is over."""
 
     run: str
     at: Micros
@@ -193,7 +193,6 @@ class Plan:
         """Every step of every run, in the order in which they are carried out."""
         for run in self.runs:
             yield from self._run_steps(run)
-        yield self._afterwards()
 
     def batches(self, run: str, stream: str) -> tuple[Batch, ...]:
         """The batches of a stream as the instrument would send them, without trouble; hour h is number h + 1 of the run's boot."""
@@ -223,14 +222,6 @@ class Plan:
             times = np.concatenate([b.t0 + b.dt * np.arange(len(b.values), dtype=np.int64) for b in batches])
             arrays[stream] = (times, np.concatenate([b.values for b in batches]))
         return arrays
-
-    def _afterwards(self) -> Send:
-        """The line goes on after the last run, in normal operation: an hour of d00 where the next run would start. Whoever waits for a
-        stream to pass the end of the last run need not wait for ever."""
-        last = self.runs[-1]
-        at = starts_at(last) + SPACING
-        batches = (self.batches("d00", stream)[0] for stream in STREAMS)
-        return Send("", at + HOUR, tuple(replace(batch, run="", boot=f"after-{last}", t0=at) for batch in batches))
 
     def _lost(self, run: str, stream: str, hour: int) -> bool:
         lost = (t for t in self.troubles if isinstance(t, Missing | WrongUnit))
@@ -312,6 +303,15 @@ def _noted(
     values: NDArray[np.float64] | None = None,
     units: Mapping[str, str] | None = None,
 ) -> Batch:
-    return replace(
-        batch, values=batch.values if values is None else values, units=units or {}, note=trouble_name(trouble)
+    return Batch(
+        run=batch.run,
+        stream=batch.stream,
+        boot=batch.boot,
+        seq=batch.seq,
+        t0=batch.t0,
+        dt=batch.dt,
+        channels=batch.channels,
+        values=batch.values if values is None else values,
+        units=units or {},
+        note=trouble_name(trouble),
     )
