@@ -1,0 +1,242 @@
+"""The meter of one line: frames and run records in log order, segments out; pure, with a snapshot (B-1 … B-4).
+
+    meter = LineMeter(MeterPlan.build(model, platform, streams))        # or LineMeter.restore(plan, snapshot)
+    for record in batch:                                                # in log order
+        meter.add_frame(readings_of(frame, partition, offset))          # accepted | duplicate | ignored | unknown_version
+        meter.apply(lifecycle_record)
+    segments = meter.advance()                                          # once per batch: closed segments, each with revision 0
+    # ONE transaction: insert segments, outbox rows of usage_event(segment), meter.snapshot(), position
+    if meter.stale is not None:                                         # something late: Stale(instruments, streams, since)
+        # when the sink's position has passed every offset this meter was fed:
+        frames = stored frames of stale.streams with a sample at or after stale.since, as `Readings`
+        emitted = the last revision (void ones too) of every segment of stale.instruments with start >= stale.since,
+                  those that `advance` gave in this very batch included
+        segments = meter.rebuild(frames, emitted)                       # superseding and void revisions, only where content changed
+    live = meter.provisional()                                          # open segments up to the frontier, never an event
+
+An instrument's frontier is the least watermark of its streams; nobody waits for a stream more than the model's `patience` behind the line's
+newest sample, nor, once a run has ended, for anything before its end. What arrives behind the frontier is late, makes the instrument stale
+from that clock hour on and changes nothing until `rebuild`. So the segments in force are a function of the set of records, not of their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import msgspec
+
+from services.billing.domain.instrument_meter import InstrumentMeter, MeterIdentity
+from services.billing.domain.local_hours import LocalHours
+from services.billing.domain.meter_state import InstrumentState, LineState
+from services.billing.domain.readings import Readings, SeenSequences, rows_of
+from services.billing.domain.run_timeline import RunTimeline
+from services.billing.domain.segment import Segment
+from services.billing.domain.state_model import StateModel
+from shared.contracts.lifecycle import GapSeen, InstrumentAnnotated, LineRecord, RunEnded
+from shared.contracts.registry import Platform, Stream
+from shared.kernel.times import Micros
+
+
+class Arrival(StrEnum):
+    """What became of a frame. `unknown_version`: its registry version is not in the plan; `learn` it and add the frame again."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+    UNKNOWN_VERSION = "unknown_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """These instruments have to be computed again from `since`, from the stored frames of `streams`."""
+
+    instruments: tuple[str, ...]
+    streams: tuple[str, ...]
+    since: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class MeterPlan:
+    """A state model, its platform (zone of hours and days) and the registry versions of its streams by (stream id, version)."""
+
+    model: StateModel
+    platform: Platform
+    streams: Mapping[tuple[str, int], Stream]
+
+    @staticmethod
+    def build(model: StateModel, platform: Platform, streams: Iterable[Stream]) -> MeterPlan:
+        return MeterPlan(model, platform, {(stream.id, stream.version): stream for stream in streams})
+
+
+class LineMeter:
+    """See the module's text. One per line; not shared between threads."""
+
+    def __init__(self, plan: MeterPlan, state: LineState | None = None) -> None:
+        model = plan.model
+        self.plan = plan
+        self._streams = dict(plan.streams)
+        self._state = state or LineState(
+            model=model.digest,
+            instruments={instrument.instrument: InstrumentState() for instrument in model.instruments},
+        )
+        self._timeline = RunTimeline(self._state.records)
+        identity = MeterIdentity(model.digest, plan.platform.id, model.line)
+        hours = LocalHours(plan.platform.time_zone)
+        self._meters = {
+            instrument.instrument: InstrumentMeter(
+                identity, instrument, hours, self._timeline, self._state.instruments[instrument.instrument]
+            )
+            for instrument in model.instruments
+        }
+
+    @staticmethod
+    def restore(plan: MeterPlan, snapshot: bytes) -> LineMeter:
+        """The meter as it was. Raises ValueError when the snapshot was made under another state model."""
+        state = msgspec.json.decode(snapshot, type=LineState)
+        if state.model != plan.model.digest:
+            raise ValueError(f"the snapshot belongs to state model {state.model}, not {plan.model.digest}")
+        return LineMeter(plan, state)
+
+    def snapshot(self) -> bytes:
+        return msgspec.json.encode(self._state)
+
+    def learn(self, stream: Stream) -> None:
+        """Know one more registry version of a stream."""
+        self._streams[stream.id, stream.version] = stream
+
+    def add_frame(self, readings: Readings) -> Arrival:
+        """Take a frame. The first of a (stream, boot, seq) stays in force: any later one, whatever it says, is a duplicate here and a
+        matter for the sink."""
+        if readings.stream not in self.plan.model.streams():
+            return Arrival.IGNORED
+        if (readings.stream, readings.registry_version) not in self._streams:
+            return Arrival.UNKNOWN_VERSION
+        boots = self._state.seen.setdefault(readings.stream, {})
+        if not boots.setdefault(readings.boot, SeenSequences()).add(readings.seq):
+            return Arrival.DUPLICATE
+        first, last = int(readings.times.min()), int(readings.times.max())
+        for meter in self._meters.values():
+            if readings.stream not in meter.model.streams():
+                continue
+            frontier = meter.frontier
+            meter.take(readings.stream, rows_of(readings, self._columns(meter, readings), frontier))
+            marks = meter.state.watermarks
+            marks[readings.stream] = max(marks.get(readings.stream, last), last)
+            if frontier is not None and first <= frontier:
+                self._make_stale(meter, first)
+        return Arrival.ACCEPTED
+
+    def apply(self, record: LineRecord) -> bool:
+        """Take a run record. False when it was known, or is of a kind that does not concern the meter (gaps show in the readings; a
+        person's note explains and changes nothing)."""
+        if isinstance(record, GapSeen | InstrumentAnnotated):
+            return False
+        if not self._timeline.add(record):
+            return False
+        if isinstance(record, RunEnded):
+            self._state.forced = max(record.at, self._state.forced or record.at)
+        for meter in self._meters.values():
+            if meter.frontier is not None and record.at <= meter.frontier:
+                self._make_stale(meter, record.at)
+        return True
+
+    def advance(self) -> list[Segment]:
+        """Process what may be processed; the segments that closed, by instrument and time."""
+        closed: list[Segment] = []
+        for meter in self._meters.values():
+            frontier = self._frontier(meter)
+            if frontier is not None:
+                closed.extend(meter.advance(frontier))
+        return closed
+
+    def provisional(self) -> list[Segment]:
+        """The open segments up to their frontiers, marked provisional."""
+        return [segment for meter in self._meters.values() if (segment := meter.provisional()) is not None]
+
+    @property
+    def stale(self) -> Stale | None:
+        """What has to be rebuilt, None when nothing."""
+        waiting = [meter for meter in self._meters.values() if meter.state.stale_since is not None]
+        if not waiting:
+            return None
+        return Stale(
+            instruments=tuple(meter.model.instrument for meter in waiting),
+            streams=tuple(sorted({stream for meter in waiting for stream in meter.model.streams()})),
+            since=min(meter.state.stale_since for meter in waiting if meter.state.stale_since is not None),
+        )
+
+    def rebuild(self, frames: Iterable[Readings], emitted: Iterable[Segment]) -> list[Segment]:
+        """Compute stale instruments again; the revisions that say what changed. Afterwards the meter goes on live.
+
+        `frames`: every stored frame of the stale streams with a sample at or after `stale.since`, in any order. Frames this meter has not been
+        fed yet are left for later. `emitted`: the last revision of every segment of those instruments that starts at or after `stale.since`.
+        """
+        waiting = {name: meter for name, meter in self._meters.items() if meter.state.stale_since is not None}
+        since = {name: meter.state.stale_since or 0 for name, meter in waiting.items()}
+        frontiers = {name: self._frontier(meter) for name, meter in waiting.items()}
+        for name, meter in waiting.items():
+            meter.restart(since[name])
+        taken: set[tuple[str, str, int]] = set()
+        for readings in frames:
+            identity = (readings.stream, readings.boot, readings.seq)
+            if identity in taken or not self._has_seen(*identity):
+                continue
+            taken.add(identity)
+            for name, meter in waiting.items():
+                if readings.stream in meter.model.streams():
+                    rows = rows_of(readings, self._columns(meter, readings), since[name] - 1)
+                    meter.take(readings.stream, rows)
+        known: dict[str, dict[Micros, Segment]] = {name: {} for name in waiting}
+        for segment in emitted:
+            if segment.instrument in waiting and segment.start >= since[segment.instrument]:
+                known[segment.instrument][segment.start] = segment
+        revisions: list[Segment] = []
+        for name, meter in waiting.items():
+            frontier = frontiers[name]
+            closed = [] if frontier is None else meter.advance(frontier)
+            revisions.extend(_differences(meter, closed, known[name]))
+        return revisions
+
+    def _columns(self, meter: InstrumentMeter, readings: Readings) -> list[int]:
+        stream = self._streams[readings.stream, readings.registry_version]
+        return [stream.index(ref.channel) for ref in meter.model.channels() if ref.stream == readings.stream]
+
+    def _has_seen(self, stream: str, boot: str, seq: int) -> bool:
+        sequences = self._state.seen.get(stream, {}).get(boot)
+        return sequences is not None and seq in sequences
+
+    def _make_stale(self, meter: InstrumentMeter, instant: Micros) -> None:
+        since = meter.restart_point(instant)
+        known = meter.state.stale_since
+        meter.state.stale_since = since if known is None else min(known, since)
+
+    def _frontier(self, meter: InstrumentMeter) -> Micros | None:
+        marks = meter.state.watermarks
+        newest = [mark for other in self._meters.values() for mark in other.state.watermarks.values()]
+        bounds = [self._state.forced] if self._state.forced is not None else []
+        if newest:
+            bounds.append(max(newest) - self.plan.model.patience)
+        if all(stream in marks for stream in meter.model.streams()) and marks:
+            bounds.append(min(marks.values()))
+        return max(bounds) if bounds else None
+
+
+def _differences(meter: InstrumentMeter, closed: list[Segment], known: dict[Micros, Segment]) -> list[Segment]:
+    """Revisions that bring `known` (last revisions by start) to `closed`; equal content stays as it is."""
+    revisions: list[Segment] = []
+    for segment in closed:
+        before = known.pop(segment.start, None)
+        if before is None:
+            revisions.append(segment)
+        elif before.content_digest() != segment.content_digest():
+            revisions.append(replace(segment, revision=before.revision + 1))
+    for before in known.values():
+        if not before.void:
+            revisions.append(replace(before, revision=before.revision + 1, void=True))
+    open_ = meter.state.open
+    if open_ is not None and open_.start in known:
+        before = known[open_.start]
+        open_.revision = before.revision + (1 if before.void else 2)
+    return sorted(revisions, key=lambda segment: (segment.start, segment.revision))
