@@ -1,0 +1,1 @@
+"""Pytest plugins: one file per thing that tests borrow."""
