@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -25,6 +27,14 @@ def build_pool(database_url: str, *, name: str, min_size: int = 1, max_size: int
         kwargs=session_settings(name),
         check=AsyncConnectionPool.check_connection,
     )
+
+
+@asynccontextmanager
+async def connect(database_url: str, *, name: str) -> AsyncIterator[Connection]:
+    """One session of its own with a transaction that commits on leaving, or rolls back with the error. For commands."""
+    settings: dict[str, Any] = session_settings(name)
+    async with await psycopg.AsyncConnection.connect(database_url, **settings) as connection:
+        yield connection
 
 
 async def reachable(pool: Pool) -> None:

@@ -24,6 +24,11 @@ from shared.kernel.units import Conversion, conversion, is_difference
 LATEST_TIME: Micros = 7_258_118_400_000_000
 """2200-01-01T00:00:00Z: no measurement is later, and every earlier instant fits a timestamptz."""
 
+_MISSING, _NOT_A_NUMBER, _OUT_OF_RANGE, _CLOCK_SUSPECT, _SENDER_BAD = (
+    np.uint8(flag)
+    for flag in (Quality.MISSING, Quality.NOT_A_NUMBER, Quality.OUT_OF_RANGE, Quality.CLOCK_SUSPECT, Quality.SENDER_BAD)
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamRules:
@@ -65,7 +70,7 @@ def admit(submission: Submission, rules: StreamRules, received_at: Micros, clock
         values, quality, units = _from_columns(submission, rows, rules)
     judge_values(values, quality, rules)
     if clock.suspect:
-        quality |= np.uint8(Quality.CLOCK_SUSPECT)
+        quality |= _CLOCK_SUSPECT
     return build_frame(
         stream=submission.stream,
         registry_version=rules.stream.version,
@@ -110,16 +115,16 @@ def judge_values(values: NDArray[np.float64], quality: NDArray[np.uint8], rules:
     absent = ~np.isfinite(values)
     some_absent = bool(absent.any())
     if some_absent:
-        not_a_number = absent & (quality & Quality.MISSING == 0)
+        not_a_number = absent & ((quality & _MISSING) == 0)
         _quarantine(not_a_number, rules.nan_quarantines, rules, "value_not_a_number", "is not a number")
-        quality[not_a_number] |= Quality.NOT_A_NUMBER
+        quality[not_a_number] |= _NOT_A_NUMBER
         values[absent] = np.nan
     outside = (values < rules.low) | (values > rules.high)
     for column, allowed in rules.discrete:
         outside[:, column] |= ~np.isin(values[:, column], allowed) & ~absent[:, column]
     if outside.any():
         _quarantine(outside, rules.range_quarantines, rules, "value_out_of_range", "lies outside its range")
-        quality[outside] |= Quality.OUT_OF_RANGE
+        quality[outside] |= _OUT_OF_RANGE
 
 
 def _quarantine(cells: NDArray[np.bool_], mask: NDArray[np.bool_], rules: StreamRules, code: str, text: str) -> None:
@@ -157,7 +162,7 @@ def _from_columns(
     shape = (rows, len(rules.columns))
     whole = len(columns) == shape[1]
     values = np.empty(shape) if whole else np.full(shape, np.nan)
-    quality = np.zeros(shape, dtype=np.uint8) if whole else np.full(shape, Quality.MISSING, dtype=np.uint8)
+    quality = np.zeros(shape, dtype=np.uint8) if whole else np.full(shape, _MISSING)
     converted: dict[str, str] = {}
     for name, column in columns.items():
         if len(column.values) != rows:
@@ -198,7 +203,7 @@ def _marks(column: Column) -> NDArray[np.uint8] | int:
         return 0
     marks = np.zeros(len(column.values), dtype=np.uint8)
     if column.missing is not None:
-        marks[column.missing] |= Quality.MISSING
+        marks[column.missing] |= _MISSING
     if column.bad is not None:
-        marks[column.bad] |= Quality.SENDER_BAD
+        marks[column.bad] |= _SENDER_BAD
     return marks

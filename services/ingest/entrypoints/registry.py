@@ -72,6 +72,17 @@ def reachable_stream(registry: Registry, caller: Caller, stream_id: str, version
     return found
 
 
+def registry_document(registry: Registry) -> dict[str, Any]:
+    """Everything, in the form of the HTTP answer."""
+    return {
+        "platforms": _documents(registry.platforms.values()),
+        "lines": _documents(registry.lines.values()),
+        "instruments": _documents(registry.instruments.values()),
+        "customers": _documents(registry.customers.values()),
+        "streams": [document(stream) for stream in registry.streams.values()],
+    }
+
+
 def document(found: Stream) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(found)
     return {**facts, "digest": found.digest()}

@@ -87,6 +87,6 @@ def _read(request: Request, body: bytes, most: int) -> tuple[str, list[Received]
 def _document(results: list[Result]) -> dict[str, object]:
     counts = Counter(result.outcome for result in results)
     return {
-        "counts": {outcome: counts[outcome] for outcome in Outcome},
+        "counts": {outcome.value: counts[outcome] for outcome in Outcome},
         "results": [result.document() for result in results],
     }
