@@ -1,0 +1,33 @@
+"""Settings of the verification processes: the common ones, and what each needs besides."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shared.observability.settings import ProcessSettings
+
+
+class ApiSettings(ProcessSettings):
+    """`verification_api_port` names the port alone and wins over the one in `bind`."""
+
+    verification_api_port: int | None = Field(default=None, ge=0, le=65535)
+
+    @property
+    def port(self) -> int:
+        return self.bind_port if self.verification_api_port is None else self.verification_api_port
+
+
+class WorkerSettings(ProcessSettings):
+    """Times are seconds of this machine's clock, except where event time is said."""
+
+    close_grace: float = Field(
+        default=10.0, ge=0, description="how long an ended run waits for samples that lie before its end"
+    )
+    idle_timeout: float = Field(
+        default=30.0, gt=0, description="silence of a stream after which its open criteria show `waiting`"
+    )
+    snapshot_seconds: float = Field(default=2.0, gt=0, description="how often the evaluators' state is written whole")
+    level_seconds: float = Field(default=0.5, gt=0, description="how often margins are written for the pages")
+    rebuild_memory_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024 * 1024, description="frames kept while a run is read again from storage"
+    )

@@ -1,0 +1,359 @@
+"""Use cases: publish criteria, create a run, give it a command. Each runs in one transaction that its caller opens and closes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from services.verification.domain.check import CheckReport, check, require_valid
+from services.verification.domain.criteria_model import CriteriaSet
+from services.verification.domain.plan import RunPlan
+from services.verification.domain.run_state import Command, Issued, Lifecycle, RunState, transition
+from services.verification.ports import (
+    Announcement,
+    CommandRecord,
+    KeepsCriteria,
+    KeepsRuns,
+    Run,
+    StoredCriteria,
+)
+from shared.contracts.lifecycle import (
+    LineRecord,
+    PhaseStarted,
+    PinnedStream,
+    RunEnded,
+    RunHeld,
+    RunRestarted,
+    RunStarted,
+)
+from shared.contracts.registry import Stream, channel_path
+from shared.kernel.errors import Invalid, NotAllowed, NotFound, Problem
+from shared.kernel.ids import stable_id
+from shared.kernel.times import Micros
+from shared.storage.registry import Registry
+
+PHASE = "phase"
+_EVENTS = {
+    "start": "run.started",
+    "hold": "run.held",
+    "restart": "run.restarted",
+    "stop": "run.ended",
+    "abort": "run.ended",
+    "complete": "run.ended",
+    PHASE: "run.phase_started",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command to a run, or with `command` "phase" the start of `phase`. `key` makes a repetition harmless."""
+
+    run: str
+    key: str
+    command: str
+    at: Micros
+    who: str
+    reason: str = ""
+    phase: str | None = None
+
+
+def refusal(record: CommandRecord) -> Problem | None:
+    """The problem that a refused command was answered with, as it was."""
+    if record.problem is None:
+        return None
+    known = {"status", "title", "type", "code", "detail", "field", "remedy", "problem"}
+    family = next(kind for kind in (NotAllowed, Invalid, NotFound) if kind.__name__ == record.problem["problem"])
+    return family(
+        record.problem["code"],
+        record.problem["detail"],
+        field=record.problem.get("field"),
+        remedy=record.problem.get("remedy"),
+        extra={name: value for name, value in record.problem.items() if name not in known},
+    )
+
+
+def streams_of_line(registry: Registry, line: str) -> tuple[Stream, ...]:
+    """Raises NotFound(line_unknown)."""
+    if line not in registry.lines:
+        raise NotFound(
+            "line_unknown", f"there is no line {line}", field="line", remedy="see GET /v1/registry of ingest"
+        )
+    return registry.streams_of_line(line)
+
+
+def check_criteria(criteria: CriteriaSet, line: str, registry: Registry) -> CheckReport:
+    """Every static error of the set on this line (V-8)."""
+    return check(criteria, streams_of_line(registry, line))
+
+
+async def save_criteria(
+    criteria: CriteriaSet, *, line: str | None, publish: bool, who: str, registry: Registry, store: KeepsCriteria
+) -> StoredCriteria:
+    """Keep a draft, or publish a version after checking it against the channels of `line`. The same content again changes nothing.
+
+    Raises NotAllowed(criteria_published) for other content under a published version, Invalid with every finding.
+    """
+    present = await store.find(criteria.id, criteria.version)
+    if present is not None and present.published:
+        if present.digest != criteria.digest():
+            raise NotAllowed(
+                "criteria_published",
+                f"{criteria.id} version {criteria.version} is published with other content",
+                field="version",
+                remedy=f"give the new content version {criteria.version + 1}",
+                extra={"published_digest": present.digest},
+            )
+        return present
+    memory = None
+    if publish:
+        if line is None:
+            raise Invalid(
+                "line_missing", "publishing checks the set against a line", field="line", remedy="name the line"
+            )
+        report = require_valid(criteria, streams_of_line(registry, line))
+        memory = sum(size for _, size in report.memory)
+    await store.save(criteria, who=who, published=publish, line=line, memory=memory)
+    saved = await store.find(criteria.id, criteria.version)
+    assert saved is not None
+    return saved
+
+
+async def create_run(run: Run, *, registry: Registry, criteria: KeepsCriteria, runs: KeepsRuns) -> tuple[Run, bool]:
+    """Keep an idle run whose criteria fit its line. Answers the run and whether it is new: the same request again changes nothing.
+
+    Raises NotFound(line_unknown | customer_unknown | criteria_unknown | run_unknown), NotAllowed(criteria_not_published | run_exists),
+    Invalid for criteria that do not fit, or for an iteration that does not follow the previous run's.
+    """
+    streams = streams_of_line(registry, run.line)
+    if run.customer not in registry.customers:
+        raise NotFound("customer_unknown", f"there is no customer {run.customer}", field="customer")
+    for instrument in run.equipment:
+        if instrument not in registry.instruments:
+            raise NotFound("instrument_unknown", f"there is no instrument {instrument}", field="equipment")
+    stored = await published_criteria(criteria, run.criteria_set, run.criteria_version)
+    require_valid(stored.criteria, streams)
+    await _check_previous(run, runs)
+    wanted = replace(run, platform=registry.lines[run.line].platform, criteria_digest=stored.digest)
+    if await runs.insert(wanted):
+        return wanted, True
+    present = await runs.lock(run.run)
+    assert present is not None
+    if _given(present) != _given(wanted):
+        raise NotAllowed(
+            "run_exists", f"run {run.run} is there with other facts", field="run", remedy="choose another id"
+        )
+    return present, False
+
+
+async def published_criteria(store: KeepsCriteria, set_id: str, version: int) -> StoredCriteria:
+    """Raises NotFound(criteria_unknown) or NotAllowed(criteria_not_published)."""
+    stored = await store.find(set_id, version)
+    if stored is None:
+        raise NotFound("criteria_unknown", f"there are no criteria {set_id} version {version}", field="criteria.set")
+    if not stored.published:
+        raise NotAllowed(
+            "criteria_not_published",
+            f"{set_id} version {version} is a draft",
+            field="criteria.version",
+            remedy="publish it, then create the run",
+        )
+    return stored
+
+
+async def carry_out(order: Order, *, registry: Registry, criteria: KeepsCriteria, runs: KeepsRuns) -> CommandRecord:
+    """Carry out a command, or record why not (V-2): the refusal is in the answer's `problem`, so that its record is kept.
+
+    The key decides identity: the same key again gives the recorded answer, refused or not, and changes nothing. Raises
+    NotFound(run_unknown), or NotAllowed(run_command_key_reused) when the key belongs to another command.
+    """
+    run = await runs.lock(order.run)
+    if run is None:
+        raise NotFound("run_unknown", f"there is no run {order.run}", field="run")
+    given = await runs.commands(order.run)
+    for earlier in given:
+        if earlier.key == order.key:
+            return _repeated(earlier, order)
+    try:
+        changed = await _changed(run, order, _carried_out(given), registry, criteria)
+    except Problem as problem:
+        refused = _record(order, run.state, problem)
+        await runs.record(refused)
+        return refused
+    carried_out = _record(order, changed.state, None)
+    await runs.record(carried_out)
+    await runs.save(changed)
+    if changed.started_at is not None:
+        await runs.announce(changed, _announcement(order, changed, registry))
+    return carried_out
+
+
+async def _changed(
+    run: Run, order: Order, history: tuple[CommandRecord, ...], registry: Registry, criteria: KeepsCriteria
+) -> Run:
+    if history and order.at < history[-1].at:
+        raise NotAllowed(
+            "run_command_time",
+            "the command lies before the one carried out last",
+            field="at",
+            remedy="give an instant at or after the last command's",
+        )
+    stored = await published_criteria(criteria, run.criteria_set, run.criteria_version)
+    if order.command == PHASE:
+        return _entered(run, order, history, tuple(phase.id for phase in stored.criteria.phases))
+    lifecycle = Lifecycle(run.state, tuple(_issued(item) for item in history if item.command != PHASE))
+    state = transition(lifecycle, _issued_by(order)).state
+    if order.command == Command.START:
+        return _started(run, order, stored.criteria, streams_of_line(registry, run.line))
+    if state in {RunState.STOPPED, RunState.ABORTED, RunState.COMPLETE}:
+        return replace(run, state=state, ended_at=order.at, end_reason=order.reason)
+    return replace(run, state=state)
+
+
+def _started(run: Run, order: Order, criteria: CriteriaSet, streams: tuple[Stream, ...]) -> Run:
+    """Pins the registry versions that the criteria read. Raises Invalid when the registry has changed so that they do not fit."""
+    plan = RunPlan.build(run=run.run, criteria=criteria, streams=streams, start=order.at)
+    pinned = tuple(PinnedStream(stream.id, stream.version, stream.digest()) for stream in plan.streams)
+    return replace(run, state=RunState.RUNNING, started_at=order.at, streams=pinned)
+
+
+def _entered(run: Run, order: Order, history: tuple[CommandRecord, ...], phases: tuple[str, ...]) -> Run:
+    if order.phase not in phases:
+        raise Invalid(
+            "run_phase_unknown",
+            f"the criteria have no phase {order.phase}",
+            field="phase",
+            remedy=f"use one of: {', '.join(phases)}",
+        )
+    if run.state is not RunState.RUNNING:
+        raise NotAllowed(
+            "run_command_not_allowed",
+            f"a run that is {run.state} starts no phase",
+            field="phase",
+            remedy="start or restart the run first",
+            extra={"state": str(run.state), "allowed": []},
+        )
+    if any(item.phase == order.phase for item in history):
+        raise NotAllowed(
+            "run_phase_repeated",
+            f"phase {order.phase} has been started already",
+            field="phase",
+            remedy="a phase is judged once; repeat it in a new run",
+        )
+    return replace(run, phase=order.phase)
+
+
+def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:
+    """`run` is as the command has left it."""
+    record = _line_record(order, run)
+    data = {
+        "run": run.run,
+        "line": run.line,
+        "command": order.command,
+        "state": str(run.state),
+        "phase": run.phase,
+        "who": order.who,
+        "reason": order.reason,
+    }
+    event: tuple[str, str, Mapping[str, object]] = ("event", f"command/{order.key}", {**data, "at": order.at})
+    documents = [*_opening(run, registry), event] if order.command == Command.START else [event]
+    return Announcement(record, _EVENTS[order.command], data, documents)
+
+
+def _opening(run: Run, registry: Registry) -> list[tuple[str, str, Mapping[str, object]]]:
+    """`run_start`, and one descriptor per pinned stream (V-4)."""
+    facts = {name: value for name, value in asdict(run).items() if name not in {"state", "phase", "streams"}}
+    start: dict[str, object] = {**facts, "at": run.started_at}
+    documents: list[tuple[str, str, Mapping[str, object]]] = [("run_start", "start", start)]
+    for pinned in run.streams:
+        stream = registry.versions[pinned.stream, pinned.version]
+        channels = [{"path": channel_path(stream, c.name), "unit": c.unit} for c in stream.channels]
+        body: dict[str, object] = {
+            "stream": pinned.stream,
+            "version": pinned.version,
+            "digest": pinned.digest,
+            "period": stream.period,
+            "max_age": stream.max_age,
+            "channels": channels,
+        }
+        documents.append(("descriptor", f"descriptor/{pinned.stream}", body))
+    return documents
+
+
+def _line_record(order: Order, run: Run) -> LineRecord:
+    event_id = str(stable_id("run-command", run.run, order.key))
+    if order.command == PHASE:
+        return PhaseStarted(event_id, run.run, run.line, order.at, order.phase or "")
+    if order.command == Command.HOLD:
+        return RunHeld(event_id, run.run, run.line, order.at, order.reason)
+    if order.command == Command.RESTART:
+        return RunRestarted(event_id, run.run, run.line, order.at, order.reason)
+    if order.command == Command.START:
+        return RunStarted(
+            event_id=event_id,
+            run=run.run,
+            line=run.line,
+            at=order.at,
+            project=run.project,
+            customer=run.customer,
+            criteria_set=run.criteria_set,
+            criteria_version=run.criteria_version,
+            criteria_digest=run.criteria_digest,
+            streams=run.streams,
+            tariff=run.tariff,
+            service_code=run.service_code,
+            planned_end=run.planned_end,
+        )
+    how = {"stop": "stopped", "abort": "aborted", "complete": "completed"}[order.command]
+    return RunEnded(event_id, run.run, run.line, order.at, how, order.reason)
+
+
+def _record(order: Order, state: RunState, problem: Problem | None) -> CommandRecord:
+    document = None if problem is None else {**problem.document(), "problem": type(problem).__name__}
+    return CommandRecord(
+        order.run, order.key, order.command, order.phase, order.at, order.who, order.reason, document, state
+    )
+
+
+def _repeated(earlier: CommandRecord, order: Order) -> CommandRecord:
+    if (earlier.command, earlier.phase) != (order.command, order.phase):
+        raise NotAllowed(
+            "run_command_key_reused",
+            f"key {order.key} was used for {earlier.command}",
+            field="key",
+            remedy="give every command a key of its own",
+        )
+    return earlier
+
+
+def _carried_out(given: Sequence[CommandRecord]) -> tuple[CommandRecord, ...]:
+    return tuple(item for item in given if item.problem is None)
+
+
+def _issued(record: CommandRecord) -> Issued:
+    return Issued(record.key, Command(record.command), record.at, record.who, record.reason)
+
+
+def _issued_by(order: Order) -> Issued:
+    return Issued(order.key, Command(order.command), order.at, order.who, order.reason)
+
+
+def _given(run: Run) -> Run:
+    """The run as somebody asked for it, without what came of it."""
+    return replace(
+        run, state=RunState.IDLE, phase=None, started_at=None, ended_at=None, end_reason=None, streams=(), created_by=""
+    )
+
+
+async def _check_previous(run: Run, runs: KeepsRuns) -> None:
+    if run.previous_run is None:
+        return
+    previous = await runs.lock(run.previous_run)
+    if previous is None:
+        raise NotFound("run_unknown", f"there is no run {run.previous_run}", field="previous_run")
+    if previous.project != run.project or previous.iteration >= run.iteration:
+        raise Invalid(
+            "run_iteration",
+            f"iteration {run.iteration} of {run.project} cannot follow iteration {previous.iteration} of {previous.project}",
+            field="iteration",
+            remedy="name an earlier iteration of the same project, or count on",
+        )

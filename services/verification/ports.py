@@ -1,0 +1,138 @@
+"""What the use cases need from the world, and the plain values that cross."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from services.verification.domain.criteria_model import CriteriaSet
+from services.verification.domain.run_state import RunState
+from shared.contracts.lifecycle import LineRecord, PinnedStream
+from shared.kernel.times import Micros
+from shared.storage.registry import Registry
+
+
+class Scene(StrEnum):
+    """Where the pilot test happens: on the bench, on a replica, on a live line, in the field."""
+
+    BENCH = "bench"
+    REPLICA = "replica"
+    LIVE_LINE = "live_line"
+    FIELD = "field"
+
+
+class VerificationKind(StrEnum):
+    DESIGN = "design"
+    FUNCTIONAL_PERFORMANCE = "functional_performance"
+    PROCESS = "process"
+    ADAPTATION = "adaptation"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCriteria:
+    """A criteria set as kept. A published one never changes. `memory` is the checked bound of its windows in bytes."""
+
+    criteria: CriteriaSet
+    digest: str
+    published: bool
+    line: str | None
+    memory: int | None
+    created_at: Micros
+    published_at: Micros | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A verification run (V-1). `started_at`, `ended_at` and `planned_end` are event times; `streams` is pinned when it starts."""
+
+    run: str
+    project: str
+    customer: str
+    platform: str
+    line: str
+    scene: Scene
+    verification_kind: VerificationKind
+    item: str
+    item_revision: str
+    iteration: int
+    previous_run: str | None
+    equipment: tuple[str, ...]
+    criteria_set: str
+    criteria_version: int
+    criteria_digest: str
+    streams: tuple[PinnedStream, ...]
+    tariff: str
+    service_code: str
+    planned_end: Micros | None
+    created_by: str
+    state: RunState = RunState.IDLE
+    phase: str | None = None
+    started_at: Micros | None = None
+    ended_at: Micros | None = None
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """A command as it was given and what became of it. `problem` is the refusal's document, None when it was carried out."""
+
+    run: str
+    key: str
+    command: str
+    phase: str | None
+    at: Micros
+    who: str
+    reason: str
+    problem: Mapping[str, Any] | None
+    state_after: RunState
+    received_at: Micros = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a carried-out command says to the world: a record on the line's topic, an event for readers, documents of the run."""
+
+    record: LineRecord
+    event_type: str
+    event_data: Mapping[str, Any]
+    documents: Sequence[tuple[str, str, Mapping[str, Any]]] = ()
+    """(kind, identity within the run, body)"""
+
+
+class KnowsRegistry(Protocol):
+    async def refresh(self, *, unless_younger: float = 0.0) -> Registry: ...
+
+
+class KeepsCriteria(Protocol):
+    """Criteria sets, in one transaction of the caller."""
+
+    async def find(self, set_id: str, version: int) -> StoredCriteria | None: ...
+
+    async def save(
+        self, criteria: CriteriaSet, *, who: str, published: bool, line: str | None, memory: int | None
+    ) -> None:
+        """Inserts, or replaces a draft."""
+
+
+class KeepsRuns(Protocol):
+    """Runs, in one transaction of the caller."""
+
+    async def insert(self, run: Run) -> bool:
+        """False when a run of that id is there already."""
+
+    async def lock(self, run: str) -> Run | None:
+        """The run, so that nobody else changes it before the transaction ends."""
+
+    async def commands(self, run: str) -> Sequence[CommandRecord]:
+        """Every command given so far, refused ones too, oldest first."""
+
+    async def record(self, command: CommandRecord) -> None: ...
+
+    async def save(self, run: Run) -> None:
+        """State, phase, pinned streams, start and end."""
+
+    async def announce(self, run: Run, announcement: Announcement) -> None:
+        """In the same transaction as the rows it tells of: nobody learns of what did not happen."""
