@@ -1,0 +1,275 @@
+"""From the read model to what a template prints: words, numbers and times of one reader's language and zone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from services.verification.adapters.views import (
+    BoardRow,
+    CriterionDetail,
+    CriterionRow,
+    CurveData,
+    Limits,
+    PhaseView,
+    Position,
+    RunView,
+)
+from services.verification.entrypoints.web.bar import margin_bar
+from services.verification.entrypoints.web.texts import ABSENT, Language
+from shared.kernel.times import SECOND, Micros
+
+WORDS = ("fail", "inconclusive", "pass", "open", "waiting", "rebuilding", "planned")
+
+
+@dataclass(frozen=True, slots=True)
+class BoardLine:
+    """A row of the board. `phases` are `done`, `now` or `todo`, one per phase of the criteria set."""
+
+    run: str
+    version: str
+    line: str
+    item: str
+    state: str
+    word: str
+    phases: tuple[str, ...]
+    phase_text: str
+    counts: str
+    next_decision: str
+    newest: str
+    newest_utc: str
+    gaps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    run: str
+    version: str
+    line: str
+    customer: str
+    item: str
+    state: str
+    phase: str
+    word: str
+    span: str
+    span_utc: str
+    counts: tuple[tuple[str, int], ...]
+    gaps: int
+    late: int
+    mismatch: bool
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionLine:
+    criterion: str
+    version: str
+    word: str
+    title: str
+    phase: str
+    reason: str
+    bar: Markup
+    margin: str
+    worst: str
+    worst_utc: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLine:
+    role: str
+    channel: str
+    stream: str
+    boot: str
+    seq: int
+    row: int
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    criterion: str
+    title: str
+    text: str
+    facts: tuple[tuple[str, str], ...]
+    samples: tuple[SampleLine, ...]
+
+
+def board_line(row: BoardRow, language: Language) -> BoardLine:
+    left = None if row.next_decision is None or row.newest is None else max(row.next_decision - row.newest, 0)
+    return BoardLine(
+        run=row.run,
+        version=row.version,
+        line=row.line,
+        item=_item(row),
+        state=language.text(row.state),
+        word=row.word,
+        phases=tuple(_progress(phase) for phase in row.phases),
+        phase_text=_phase_text(row, language),
+        counts=" · ".join(f"{language.text(word)} {row.counts[word]}" for word in WORDS if row.counts.get(word)),
+        next_decision=ABSENT if row.ended_at is not None else language.duration(left),
+        newest=language.instant(row.newest),
+        newest_utc=language.utc(row.newest),
+        gaps=row.gaps,
+    )
+
+
+def head(view: RunView, language: Language) -> Head:
+    row = view.head
+    return Head(
+        run=row.run,
+        version=row.version,
+        line=row.line,
+        customer=language.local_name(dict(row.customer_name)) or row.customer,
+        item=_item(row),
+        state=language.text(row.state),
+        phase=_phase_text(row, language),
+        word=row.word,
+        span=f"{language.instant(row.started_at)} {ABSENT} {language.instant(row.ended_at)}",
+        span_utc=f"{language.utc(row.started_at)} {ABSENT} {language.utc(row.ended_at)}",
+        counts=tuple((word, row.counts[word]) for word in WORDS if row.counts.get(word)),
+        gaps=row.gaps,
+        late=row.late,
+        mismatch=view.mismatch,
+        digest=view.digest,
+    )
+
+
+def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Language) -> CriterionLine:
+    titles = {phase.id: language.local_name(dict(phase.title)) for phase in phases}
+    return CriterionLine(
+        criterion=row.criterion,
+        version=row.version,
+        word=row.word,
+        title=language.local_name(dict(row.title)),
+        phase=titles.get(row.phase, row.phase),
+        reason=row.detail if row.reason else "",
+        bar=_bar(row, language),
+        margin=language.number(row.margin, row.unit),
+        worst=language.instant(row.worst_at),
+        worst_utc=language.utc(row.worst_at),
+    )
+
+
+def detail(found: CriterionDetail, language: Language) -> Detail:
+    row, state = found.row, found.row.state
+    quality: Mapping[str, Any] = state.get("quality") or {}
+    evidence: Mapping[str, Any] = state.get("evidence") or {}
+    facts = [
+        ("Outcome", language.text(row.word)),
+        ("Reason", row.detail if row.reason else ""),
+        ("Margin", language.number(row.margin, row.unit)),
+        ("Margin can still lie in", _interval(row, language)),
+        ("Share of tolerance", "" if row.share is None else f"{100 * row.share:.1f} %"),
+        ("Worst value", "" if row.worst_value is None else _reading(row, language)),
+        ("Earliest decision", "" if row.decided_at is None else language.instant(row.decided_at)),
+        ("Time margin", _span(state.get("time_margin"), language)),
+        ("Time out of band", _span(state.get("time_out"), language)),
+        ("Evidence window", _window(evidence, language)),
+        ("Coverage", f"{100 * quality['coverage']:.2f} %" if quality else ""),
+        ("Longest gap", _span(quality.get("longest_gap"), language)),
+        ("Samples", str(quality.get("samples", ""))),
+        ("Bad samples", str(quality.get("bad_samples", ""))),
+    ]
+    return Detail(
+        criterion=row.criterion,
+        title=language.local_name(dict(row.title)),
+        text=written(found.document),
+        facts=tuple((language.text(name), value) for name, value in facts if value),
+        samples=tuple(_sample(position) for position in found.positions),
+    )
+
+
+def written(document: Mapping[str, Any]) -> str:
+    """The criterion as its author wrote it, on one line, without its names and without what was left at its default."""
+    shown = {
+        key: value
+        for key, value in document.items()
+        if key not in {"id", "clause", "title", "phase"} and value is not None
+    }
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def curve_document(curve: CurveData, language: Language) -> dict[str, Any]:
+    """What curves.js draws: seconds on the x axis, null at a gap."""
+    return {
+        "channel": curve.channel,
+        "unit": curve.unit,
+        "x": [at / SECOND for at in curve.at],
+        "lo": list(curve.lo),
+        "hi": list(curve.hi),
+        "samples": curve.raw,
+        "gaps": [{"from": gap.from_ / SECOND, "to": gap.to / SECOND} for gap in curve.gaps],
+        "phases": [{"name": p.name, "from": p.from_ / SECOND, "to": p.to / SECOND} for p in curve.phases],
+        "late": [at / SECOND for at in curve.late],
+        "limits": _limit_lines(curve.limits, language),
+        "worst": None if curve.worst is None else {"at": curve.worst[0] / SECOND, "value": curve.worst[1]},
+    }
+
+
+def _limit_lines(limits: Limits | None, language: Language) -> list[dict[str, Any]]:
+    if limits is None:
+        return []
+    lines = []
+    for value, inward in ((limits.low, 1), (limits.high, -1)):
+        if value is None:
+            continue
+        lines.append({"value": value, "label": language.number(value, limits.unit, 4), "guard": False})
+        if limits.guard:
+            edge = value + inward * limits.guard
+            lines.append({"value": edge, "label": language.number(edge, limits.unit, 4), "guard": True})
+    return lines
+
+
+def _bar(row: CriterionRow, language: Language) -> Markup:
+    known = [abs(value) for value in (row.low, row.high, row.margin) if value is not None and math.isfinite(value)]
+    tolerance = abs(row.margin / row.share) if row.share and row.margin is not None else 0.0
+    scale = max([*known, tolerance]) or 1.0
+    guard = row.limits.guard if row.limits is not None else 0.0
+    return margin_bar(
+        row.low, row.high, scale * 1.1, guard, failed=row.verdict == "fail", label=_interval(row, language)
+    )
+
+
+def _interval(row: CriterionRow, language: Language) -> str:
+    return f"[{language.number(row.low, row.unit)}, {language.number(row.high, row.unit)}]"
+
+
+def _reading(row: CriterionRow, language: Language) -> str:
+    return f"{language.number(row.worst_value, '', 4)} @ {language.instant(row.worst_at)}"
+
+
+def _window(evidence: Mapping[str, Any], language: Language) -> str:
+    if not evidence:
+        return ""
+    return f"{language.instant(evidence['start'])} {ABSENT} {language.instant(evidence['end'])}"
+
+
+def _span(length: Micros | None, language: Language) -> str:
+    return "" if length is None else language.duration(length)
+
+
+def _sample(position: Position) -> SampleLine:
+    place = ABSENT if position.offset is None else f"{position.partition}:{position.offset}"
+    return SampleLine(
+        position.role, position.channel, position.stream, position.boot, position.seq, position.row, place
+    )
+
+
+def _item(row: BoardRow) -> str:
+    return f"{row.item} {row.item_revision} · {row.iteration}"
+
+
+def _progress(phase: PhaseView) -> str:
+    if phase.ended_at is not None:
+        return "done"
+    return "now" if phase.started_at is not None else "todo"
+
+
+def _phase_text(row: BoardRow, language: Language) -> str:
+    current = next((phase for phase in row.phases if phase.id == row.phase), None)
+    return language.local_name(dict(current.title)) if current else ABSENT

@@ -1,0 +1,219 @@
+"""The pages: board, run, evidence, curve data. They read and never write; one connection per request, one event stream per page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from services.verification.adapters.read_model import ReadModel
+from services.verification.adapters.views import RunView
+from services.verification.entrypoints.web import presentation as show
+from services.verification.entrypoints.web.texts import LANGUAGES, Language, language
+from shared.kernel.errors import Invalid, NotFound
+from shared.kernel.times import SECOND, micros
+from shared.storage.pool import Pool
+
+_HERE: Final = Path(__file__).parent
+_VENDORED: Final = {
+    name: _HERE / "node_modules" / "uplot" / "dist" / name for name in ("uPlot.iife.min.js", "uPlot.min.css")
+}
+_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_ROWS: Final = 100
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+router = APIRouter(include_in_schema=False)
+_templates = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=select_autoescape(),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+)
+
+
+def mount(app: FastAPI, pool: Pool) -> None:
+    """Adds the pages to the API's application."""
+    app.state.pages = ReadModel(pool)
+    app.include_router(router)
+
+
+@router.get("/")
+async def start(request: Request) -> Response:
+    return RedirectResponse(str(request.url_for("board").path))
+
+
+@router.get("/board", name="board")
+async def board(request: Request, only: str = "", after: str | None = None) -> Response:
+    page = await _model(request).board(only=only or None, limit=_ROWS, after=after)
+    reader = _reader(request, page.rows[0].zone if page.rows else "UTC")
+    part = _link(request, "board_rows", {"only": only, "after": after})
+    return _html(
+        request,
+        reader,
+        "board.html",
+        rows=[show.board_line(row, reader) for row in page.rows],
+        only=only,
+        part=part,
+        more=page.after and _link(request, "board", {"only": only, "after": page.after}),
+        filter_link=lambda name: _link(request, "board", {"only": name}),
+        live=f"/live?{urlencode({'page': 'board'})}",
+        cursor=page.cursor,
+    )
+
+
+@router.get("/board/rows", name="board_rows")
+async def board_rows(request: Request, only: str = "", after: str | None = None) -> Response:
+    page = await _model(request).board(only=only or None, limit=_ROWS, after=after)
+    reader = _reader(request, page.rows[0].zone if page.rows else "UTC")
+    return _html(request, reader, "board_rows.html", rows=[show.board_line(row, reader) for row in page.rows])
+
+
+@router.get("/runs/{run}", name="run")
+async def run_page(request: Request, run: str, c: str = "") -> Response:
+    view = await _view(request, run)
+    reader = _reader(request, view.head.zone)
+    return _html(
+        request,
+        reader,
+        "run.html",
+        **_rows(view, reader, c),
+        curves=all(file.exists() for file in _VENDORED.values()),
+        live=f"/live?{urlencode({'page': 'run', 'id': run})}",
+        cursor=view.cursor,
+    )
+
+
+@router.get("/runs/{run}/head", name="run_head")
+async def run_head(request: Request, run: str) -> Response:
+    view = await _view(request, run)
+    reader = _reader(request, view.head.zone)
+    return _html(request, reader, "run_head.html", head=show.head(view, reader))
+
+
+@router.get("/runs/{run}/criteria", name="criteria_rows")
+async def criteria_rows(request: Request, run: str) -> Response:
+    view = await _view(request, run)
+    reader = _reader(request, view.head.zone)
+    return _html(request, reader, "criteria_rows.html", **_rows(view, reader, ""))
+
+
+@router.get("/runs/{run}/criteria/{criterion}/evidence", name="evidence")
+async def evidence(request: Request, run: str, criterion: str) -> Response:
+    view = await _view(request, run)
+    found = await _model(request).criterion(run, criterion)
+    if found is None:
+        raise NotFound("criterion_unknown", f"run {run} has no criterion {criterion}", field="criterion")
+    reader = _reader(request, view.head.zone)
+    return _html(request, reader, "evidence.html", detail=show.detail(found, reader))
+
+
+@router.get("/runs/{run}/curve", name="curve")
+async def curve(request: Request, run: str, criterion: str, points: int = 800) -> Response:
+    view = await _view(request, run)
+    data = await _model(request).curve(
+        run,
+        criterion=criterion,
+        from_=_instant(request, "from"),
+        to=_instant(request, "to"),
+        points=min(max(points, 10), 4000),
+    )
+    if data is None:
+        raise NotFound("criterion_unknown", f"run {run} has no criterion {criterion}", field="criterion")
+    return JSONResponse(
+        show.curve_document(data, _reader(request, view.head.zone)), headers={"Cache-Control": "no-store"}
+    )
+
+
+@router.get("/static/{name:path}", name="static")
+async def static(name: str) -> Response:
+    """Files of the pages: ours from `static/`, the curves' library from where npm put it."""
+    vendored = _VENDORED.get(name.removeprefix("vendor/")) if name.startswith("vendor/") else None
+    own = _HERE / "static" / name
+    file = vendored or own
+    if (vendored is None and own.parent != _HERE / "static") or not file.is_file():
+        raise NotFound("page_unknown", f"there is no file {name}", field="path")
+    return FileResponse(file, media_type=_TYPES.get(file.suffix), headers={"Cache-Control": "no-cache"})
+
+
+def _model(request: Request) -> ReadModel:
+    model: ReadModel = request.app.state.pages
+    return model
+
+
+async def _view(request: Request, run: str) -> RunView:
+    view = await _model(request).run(run)
+    if view is None:
+        raise NotFound("run_unknown", f"there is no run {run}", field="run", remedy="the board lists the runs")
+    return view
+
+
+def _reader(request: Request, zone: str) -> Language:
+    asked = request.query_params.get("lang") or request.cookies.get("lang")
+    return language(asked, request.headers.get("accept-language", ""), zone)
+
+
+def _rows(view: RunView, reader: Language, chosen: str) -> dict[str, Any]:
+    return {
+        "head": show.head(view, reader),
+        "rows": [show.criterion_line(row, view.head.phases, reader) for row in view.criteria],
+        "chosen": chosen,
+    }
+
+
+def _instant(request: Request, name: str) -> int | None:
+    """Seconds since the epoch, as the curve's axis has them. Raises Invalid(instant_malformed)."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return round(float(text) * SECOND)
+    except (ValueError, OverflowError) as error:
+        raise Invalid(
+            "instant_malformed", f"'{text}' is no number of seconds", field=name, remedy="send seconds since 1970"
+        ) from error
+
+
+def _link(request: Request, name: str, query: dict[str, str | None]) -> str:
+    given = {key: value for key, value in query.items() if value}
+    return request.url_for(name).path + (f"?{urlencode(given)}" if given else "")
+
+
+def _html(request: Request, reader: Language, template: str, **values: Any) -> Response:
+    body = _templates.get_template(template).render(
+        _=reader.text,
+        word_text=reader.text,
+        lang=reader.code,
+        lang_tag=reader.tag,
+        zone=reader.zone,
+        as_of=reader.instant(micros(datetime.now(UTC))),
+        url=lambda name, **parts: request.url_for(name, **parts).path,
+        static=lambda name: request.url_for("static", name=name).path,
+        switch_language=_switch(request),
+        **({"live": "", "cursor": ""} | values),
+    )
+    response = Response(body, media_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept-Language, Cookie"
+    if request.query_params.get("lang") in LANGUAGES:
+        response.set_cookie("lang", reader.code, max_age=31_536_000, samesite="lax", httponly=True)
+    return response
+
+
+def _switch(request: Request) -> Callable[[str], str]:
+    def link(code: str) -> str:
+        kept = {key: value for key, value in request.query_params.items() if key != "lang"}
+        return f"{request.url.path}?{urlencode(kept | {'lang': code})}"
+
+    return link
