@@ -305,7 +305,7 @@ create trigger voucher_consumption_append_only before update or delete on billin
 -- A final invoice never changes again; its lines and shares neither.
 create function billing.refuse_final() returns trigger language plpgsql as $$
 declare
-    of_invoice uuid := old.invoice_id;
+    of_invoice uuid := coalesce(old.invoice_id, new.invoice_id);
 begin
     if tg_table_name = 'invoice' then
         if old.state = 'final' then
@@ -320,7 +320,7 @@ begin
     return new;
 end $$;
 create trigger invoice_final before update or delete on billing.invoice for each row execute function billing.refuse_final();
-create trigger invoice_line_final before update or delete on billing.invoice_line
+create trigger invoice_line_final before insert or update or delete on billing.invoice_line
     for each row execute function billing.refuse_final();
-create trigger invoice_share_final before update or delete on billing.invoice_share
+create trigger invoice_share_final before insert or update or delete on billing.invoice_share
     for each row execute function billing.refuse_final();
