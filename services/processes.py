@@ -1,0 +1,42 @@
+"""The processes that make up pilotline, in one list: the supervisor runs it, compose and the images follow it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process: its name, the module that is run, the port it prefers for its HTTP (pages, API, health, metrics).
+
+    Processes start in rising `order` and are stopped in falling order, so that what feeds stops before what is fed.
+    """
+
+    name: str
+    module: str
+    port: int
+    order: int
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready_path: str = "/readyz"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        return (sys.executable, "-m", self.module)
+
+    @property
+    def port_variable(self) -> str:
+        """The environment variable that fixes the port."""
+        return f"PILOTLINE_{self.name.upper().replace('-', '_')}_PORT"
+
+
+PROCESSES = (
+    Process("recorder", "services.billing.entrypoints.recorder", 8413, order=0),
+    Process("sink", "services.ingest.entrypoints.sink", 8410, order=1),
+    Process("worker", "services.verification.entrypoints.worker", 8411, order=1),
+    Process("meter", "services.billing.entrypoints.meter", 8412, order=1),
+    Process("verification-api", "services.verification.entrypoints.api", 8401, order=2),
+    Process("billing-api", "services.billing.entrypoints.api", 8402, order=2),
+    Process("http", "services.ingest.entrypoints.http", 8400, order=3),
+)
