@@ -25,6 +25,7 @@ create table billing.state_model (
     model_id      text  not null,
     digest        text  not null unique,
     source        text  not null,                -- the YAML as published
+    streams       jsonb not null,                -- {stream: registry version} it was resolved against
     published_at  timestamptz not null default clock_timestamp(),
     published_by  text  not null,
     primary key (line, version)
@@ -34,6 +35,7 @@ create trigger state_model_immutable before update or delete on billing.state_mo
 
 create table billing.meter_state (
     line          text primary key,
+    partition     int  not null,                 -- of line.records: the process that owns it owns this row
     model_digest  text not null references billing.state_model (digest),
     snapshot      bytea not null,                -- LineMeter.snapshot()
     stale_since   timestamptz,                   -- null: nothing waits for a rebuild
@@ -73,7 +75,7 @@ create table billing.usage_event (
     tenant        text not null,
     source        text not null,
     id            text not null,
-    content_hash  bytea not null,                -- SHA-256 of the event's canonical bytes
+    content_hash  bytea not null,                -- SHA-256 of what the event says: its data's content_hash
     recorded_at   timestamptz not null default transaction_timestamp(),
     primary key (tenant, source, id)
 );
