@@ -28,8 +28,12 @@ _namespace = UUID("0f7f6f1e-52b5-5a4e-9b0e-6a6f5b0f2d11")
 class Workers:
     """Child processes of one driver; what dies on purpose is started again, what dies by itself is counted."""
 
-    def __init__(self, driver: str, kafka: str, database: str, topics: Topics, logs: Path) -> None:
+    def __init__(
+        self, driver: str, kafka: str, database: str, topics: Topics, logs: Path, *, named: bool = True
+    ) -> None:
+        """`named`: workers are static members of the group; else every start is a new member and a rebalance."""
         self._logs = logs
+        self._named = named
         self._environment = os.environ | {
             "PILOTLINE_DRIVER": driver,
             "PILOTLINE_KAFKA": kafka,
@@ -42,11 +46,11 @@ class Workers:
         self.exits: list[int] = []
 
     def start(self, name: str) -> None:
-        """Start (or start again) the worker of this name; the name is its static membership of the group."""
+        """Start (or start again) the worker of this name."""
         with (self._logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", "tests.integration.messaging.crash_worker"],
-                env=self._environment | {"PILOTLINE_INSTANCE": name},
+                env=self._environment | ({"PILOTLINE_INSTANCE": name} if self._named else {}),
                 cwd=REPOSITORY,
                 stdout=log,
                 stderr=log,
@@ -130,7 +134,10 @@ async def until(condition: Callable[[], bool], seconds: float, what: str) -> Non
 
 
 def prepare(database: str) -> None:
+    """Empty tables and no position."""
     with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("drop table if exists crash_row, crash_window, crash_state")
+        connection.execute("delete from messaging.position where processor = 'crash'")
         connection.execute(TABLES.encode())
 
 
