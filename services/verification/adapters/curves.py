@@ -129,7 +129,9 @@ def _binary(code: int, left: NDArray[np.float64], right: NDArray[np.float64]) ->
     if code == SUBTRACT:
         return left - right
     assert code == DIVIDE
-    return np.divide(left, right, out=np.full(left.shape, np.nan), where=right != 0)
+    quotient = np.full(left.shape, np.nan)
+    np.divide(left, right, out=quotient, where=right != 0)
+    return quotient
 
 
 def _held(

@@ -293,8 +293,9 @@ def _next_decision(phases: Sequence[PhaseView], undecided: frozenset[str]) -> Mi
 
 
 def _facts(row: Sequence[Any]) -> RunFacts:
-    *cells, streams = _cells(row)
-    return RunFacts(*cells, tuple(PinnedStream(**pinned) for pinned in streams))
+    cells = _cells(row)
+    cells[-1] = tuple(PinnedStream(**pinned) for pinned in cells[-1])
+    return RunFacts(*cells)
 
 
 def _cells(row: Sequence[Any]) -> list[Any]:

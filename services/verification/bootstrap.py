@@ -1,0 +1,59 @@
+"""The one place where the parts of the verification processes meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from services.verification.adapters.live_feed import LiveFeed
+from services.verification.adapters.read_model import ReadModel
+from services.verification.config import ApiSettings
+from shared.contracts.topics import Topics
+from shared.http.app import create_app
+from shared.kernel.times import Micros
+from shared.kernel.units import check_unit
+from shared.messaging.producer import Producer, producing
+from shared.storage.api_keys import ApiKeys
+from shared.storage.pool import Pool, build_pool, reachable
+from shared.storage.registry import CachedRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What the routes work with."""
+
+    pool: Pool
+    topics: Topics
+    registry: CachedRegistry
+    read_model: ReadModel
+    feed: LiveFeed
+
+
+def now() -> Micros:
+    """This machine's clock."""
+    return time.time_ns() // 1000
+
+
+@asynccontextmanager
+async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Producer]]:
+    """The application with everything open, and the producer of its outbox relay."""
+    check_unit("1")  # loads the unit tables now and not inside the first request
+    pool = build_pool(settings.database_url.get_secret_value(), name="verification-api")
+    async with pool, producing(settings.kafka, client_id="verification-api") as producer:
+        app = create_app(
+            "pilotline verification",
+            keys=ApiKeys(pool),
+            checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
+        )
+        app.state.verification = Verification(
+            pool=pool,
+            topics=Topics(settings.topic_prefix),
+            registry=CachedRegistry(pool),
+            read_model=ReadModel(pool),
+            feed=LiveFeed(pool, settings.database_url.get_secret_value(), now=now),
+        )
+        yield app, producer
