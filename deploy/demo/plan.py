@@ -18,6 +18,7 @@ from shared.kernel.times import HOUR, Micros, from_rfc3339
 
 LINE = "te1"
 PLATFORM = "hz-chem"
+TARIFF_ID = "hz-chem-2026"
 START: Micros = from_rfc3339("2026-03-02T00:00:00+08:00")
 SPACING: Micros = 50 * HOUR
 LENGTH: Micros = ROWS * ROW_PERIOD
@@ -96,8 +97,8 @@ TROUBLES: tuple[Trouble, ...] = (
     NotANumber("d09", "reactor", 33, channel="level", row=5, rows=8),
 )
 KILLS: tuple[Kill, ...] = (
-    Kill("d04", 24, "verification-worker"),
-    Kill("d07", 24, "ingest-sink"),
+    Kill("d04", 24, "worker"),
+    Kill("d07", 24, "sink"),
 )
 
 

@@ -50,7 +50,7 @@ def test_every_trouble_is_there_once() -> None:
     plan = demo_plan()
     notes = Counter(batch.note for batch in batches_sent(plan) if batch.note)
     assert notes == {"duplicate": 1, "late": 1, "wrong_unit": 1, "conflict": 1, "not_a_number": 1}
-    assert [step.process for step in plan.steps() if isinstance(step, Kill)] == ["verification-worker", "ingest-sink"]
+    assert [step.process for step in plan.steps() if isinstance(step, Kill)] == ["worker", "sink"]
     identities = {batch.identity for batch in batches_sent(plan)}
     assert len(identities) == len(RUNS) * len(STREAMS) * HOURS - 1
     assert ("te1/reactor", "replay-d03", 21) not in identities

@@ -101,7 +101,7 @@ async def test_a_replay_carries_out_every_step_in_order(patient: Callable[..., G
     assert diary.entries == [
         ("begin", "d04", "qiantang-materials"),
         ("enter", "d04", "challenge"),
-        ("kill", "verification-worker"),
+        ("kill", "worker"),
         ("finish", "d04"),
     ]
     assert len(ledger.records) == 48 * 6
