@@ -31,11 +31,16 @@ class Process:
         return f"PILOTLINE_{self.name.upper().replace('-', '_')}_PORT"
 
 
+def _named(name: str) -> dict[str, str]:
+    """A member name of the consumer group that survives a restart: the next one gets the partitions at once."""
+    return {f"PILOTLINE_{name.upper()}_INSTANCE": f"{name}-1"}
+
+
 PROCESSES = (
-    Process("recorder", "services.billing.entrypoints.recorder", 8413, order=0),
+    Process("recorder", "services.billing.entrypoints.recorder", 8413, order=0, env=_named("recorder")),
     Process("sink", "services.ingest.entrypoints.sink", 8410, order=1),
     Process("worker", "services.verification.entrypoints.worker", 8411, order=1),
-    Process("meter", "services.billing.entrypoints.meter", 8412, order=1),
+    Process("meter", "services.billing.entrypoints.meter", 8412, order=1, env=_named("meter")),
     Process("verification-api", "services.verification.entrypoints.api", 8401, order=2),
     Process("billing-api", "services.billing.entrypoints.api", 8402, order=2),
     Process("http", "services.ingest.entrypoints.http", 8400, order=3),

@@ -56,7 +56,7 @@ def ensure_installed(console: Console | None = None) -> Parts:
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     kafka, postgres = _kafka_folder(cache), _postgres_folder(cache)
-    if not ((kafka / _READY).exists() and (postgres / _READY).exists()):
+    if not is_installed():
         with locked(cache / "install.lock"):
             tools.ensure(cache / "install.log")
             kafka, postgres = _kafka_folder(cache), _postgres_folder(cache)
@@ -66,6 +66,12 @@ def ensure_installed(console: Console | None = None) -> Parts:
         KafkaParts(kafka / "libs", kafka, archive if archive.exists() else None),
         postgres / "usr/lib/postgresql/17/bin",
     )
+
+
+def is_installed() -> bool:
+    """Whether both servers are in the cache."""
+    cache = cache_dir()
+    return all((folder / _READY).exists() for folder in (_kafka_folder(cache), _postgres_folder(cache)))
 
 
 def _kafka_folder(cache: Path) -> Path:

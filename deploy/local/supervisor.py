@@ -64,14 +64,14 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a process: `restarts` since the supervisor began, `uptime` in seconds, `code` of its last exit."""
+    """What is known of a process: `restarts` since the supervisor began, `since` in seconds since the epoch, `code` of its last exit."""
 
     name: str
     state: State
     pid: int | None
     port: int | None
     restarts: int
-    uptime: float
+    since: float
     code: int | None
 
 
@@ -202,7 +202,7 @@ class Supervisor:
             entry.process.pid if alive and entry.process else None,
             entry.what.port,
             max(0, entry.starts - 1),
-            time.monotonic() - entry.started if alive else 0.0,
+            time.time() - (time.monotonic() - entry.started) if alive else 0.0,
             entry.code,
         )
 
