@@ -17,6 +17,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import NoReturn, TypeVar
@@ -77,10 +78,10 @@ async def supervise(main: Main[S], settings: S, *, deadline: float = STOP_DEADLI
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _stop, stop, deadline)
     log.info("process_started")
     work = asyncio.ensure_future(main(settings, stop))
-    guard = asyncio.create_task(_leave_in_time(stop, work, deadline))
+    guard = asyncio.create_task(_cancel_late(stop, work, deadline * 0.75))
     try:
         await work
     except asyncio.CancelledError:
@@ -95,13 +96,25 @@ async def supervise(main: Main[S], settings: S, *, deadline: float = STOP_DEADLI
     return Exit.STOPPED
 
 
-async def _leave_in_time(stop: asyncio.Event, work: asyncio.Future[None], deadline: float) -> None:
+def _stop(stop: asyncio.Event, deadline: float) -> None:
+    """On the first signal: ask, and start the clock in a thread, because the event loop itself or a library's thread may hang."""
+    if stop.is_set():
+        return
+    stop.set()
+    last = threading.Timer(deadline, _leave)
+    last.daemon = True
+    last.start()
+
+
+async def _cancel_late(stop: asyncio.Event, work: asyncio.Future[None], seconds: float) -> None:
     await stop.wait()
-    await asyncio.sleep(deadline * 0.75)
-    log.warning("stop_takes_long", seconds=deadline * 0.75)
+    await asyncio.sleep(seconds)
+    log.warning("stop_takes_long", seconds=seconds)
     work.cancel()
-    await asyncio.sleep(deadline * 0.25)
+
+
+def _leave() -> None:
     # Everything that counts is committed in PostgreSQL or acknowledged by Kafka: leaving hard loses nothing, hanging blocks an update.
-    log.error("stop_deadline_passed", seconds=deadline)
+    log.error("stop_deadline_passed")
     sys.stderr.flush()
     os._exit(Exit.NOT_IN_TIME)

@@ -8,6 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -122,29 +123,51 @@ async def test_rolling_restarts_with_one_three_two_workers_lose_and_double_nothi
         workers.end()
 
 
+class Servers:
+    """Servers to be killed. They end with the thread that started them, so one thread does it all."""
+
+    def __init__(self, stack: LocalStack, thread: ThreadPoolExecutor) -> None:
+        self._stack = stack
+        self._thread = thread
+        self.endpoints = thread.submit(stack.start).result()
+
+    def kill_kafka(self) -> None:
+        self._stack.kill_kafka()
+
+    async def start_kafka(self) -> None:
+        if self._stack.kafka.pid is None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._stack.start_kafka)
+
+    def kill_database(self) -> None:
+        self._stack.kill_database()
+
+    async def start_database(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._stack.start_database)
+
+
 @pytest.fixture(scope="module")
-def own_stack() -> Iterator[LocalStack]:
+def own_stack() -> Iterator[Servers]:
     """Servers of this module's own: it kills them."""
     folder = run_dir(f"chaos-{uuid.uuid4().hex[:8]}")
     stack = LocalStack(folder)
-    stack.start()
-    try:
-        yield stack
-    finally:
-        stack.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            yield Servers(stack, thread)
+        finally:
+            thread.submit(stack.stop).result()
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
 
 
 @pytest.fixture
-async def own_topics(own_stack: LocalStack) -> Topics:
+async def own_topics(own_stack: Servers) -> Topics:
     topics = Topics(f"c{uuid.uuid4().hex[:8]}.")
     await create_topics(own_stack.endpoints.kafka_bootstrap, topics)
     return topics
 
 
 @pytest.fixture
-def own_database(own_stack: LocalStack) -> str:
+def own_database(own_stack: Servers) -> str:
     """The servers' database, migrated, with empty tables."""
     url = own_stack.endpoints.database_url
     migrate(url)
@@ -155,7 +178,7 @@ def own_database(own_stack: LocalStack) -> str:
 # O-9, G1, G3
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_broker_killed_and_started_again_loses_and_doubles_nothing(
-    driver: str, own_stack: LocalStack, own_topics: Topics, own_database: str, tmp_path: Path
+    driver: str, own_stack: Servers, own_topics: Topics, own_database: str, tmp_path: Path
 ) -> None:
     kafka, topic = own_stack.endpoints.kafka_bootstrap, own_topics.line_records
     workers = Workers(driver, kafka, own_database, own_topics, tmp_path)
@@ -164,7 +187,7 @@ async def test_a_broker_killed_and_started_again_loses_and_doubles_nothing(
         async with load(kafka, topic) as sender:
             await progress(own_database, workers)
             own_stack.kill_kafka()
-            await asyncio.to_thread(own_stack.start_kafka)
+            await own_stack.start_kafka()
             await progress(own_database, workers)
         await all_applied(own_database, kafka, topic, 90, workers)
         workers.terminate("w1")
@@ -178,7 +201,7 @@ async def test_a_broker_killed_and_started_again_loses_and_doubles_nothing(
 # O-9, G3
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_database_killed_and_started_again_loses_and_doubles_nothing(
-    driver: str, own_stack: LocalStack, own_topics: Topics, own_database: str, tmp_path: Path
+    driver: str, own_stack: Servers, own_topics: Topics, own_database: str, tmp_path: Path
 ) -> None:
     kafka, topic = own_stack.endpoints.kafka_bootstrap, own_topics.line_records
     workers = Workers(driver, kafka, own_database, own_topics, tmp_path)
@@ -187,7 +210,7 @@ async def test_a_database_killed_and_started_again_loses_and_doubles_nothing(
         async with load(kafka, topic) as sender:
             await progress(own_database, workers)
             own_stack.kill_database()
-            await asyncio.to_thread(own_stack.start_database)
+            await own_stack.start_database()
             await progress(own_database, workers)
         await all_applied(own_database, kafka, topic, 90, workers)
         workers.terminate("w1")
@@ -200,7 +223,7 @@ async def test_a_database_killed_and_started_again_loses_and_doubles_nothing(
 # O-4
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_worker_started_before_its_broker_waits_for_it(
-    driver: str, own_stack: LocalStack, own_topics: Topics, own_database: str, tmp_path: Path
+    driver: str, own_stack: Servers, own_topics: Topics, own_database: str, tmp_path: Path
 ) -> None:
     kafka, topic = own_stack.endpoints.kafka_bootstrap, own_topics.line_records
     workers = Workers(driver, kafka, own_database, own_topics, tmp_path)
@@ -209,7 +232,7 @@ async def test_a_worker_started_before_its_broker_waits_for_it(
         workers.start("w1")
         await until(lambda: "kafka_not_reachable" in workers.log_text(), 20, "a word about the broker")
         assert workers.running["w1"].poll() is None
-        await asyncio.to_thread(own_stack.start_kafka)
+        await own_stack.start_kafka()
         async with load(kafka, topic) as sender:
             await progress(own_database, workers)
         await all_applied(own_database, kafka, topic, 60, workers)
@@ -223,7 +246,7 @@ async def test_a_worker_started_before_its_broker_waits_for_it(
 # O-4
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_worker_stops_in_time_without_its_broker(
-    driver: str, own_stack: LocalStack, own_topics: Topics, own_database: str, tmp_path: Path
+    driver: str, own_stack: Servers, own_topics: Topics, own_database: str, tmp_path: Path
 ) -> None:
     kafka, topic = own_stack.endpoints.kafka_bootstrap, own_topics.line_records
     workers = Workers(driver, kafka, own_database, own_topics, tmp_path)
@@ -237,5 +260,4 @@ async def test_a_worker_stops_in_time_without_its_broker(
         assert time.monotonic() - started < 21
     finally:
         workers.end()
-        if own_stack.kafka.pid is None:
-            await asyncio.to_thread(own_stack.start_kafka)
+        await own_stack.start_kafka()
