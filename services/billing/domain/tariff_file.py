@@ -73,7 +73,8 @@ from shared.kernel.times import DAY, MINUTE
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)]
 _DECIMAL = re.compile(r"^-?[0-9]{1,15}(\.[0-9]{1,40})?$")
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def _decimal(text: object) -> Decimal:
@@ -100,7 +101,7 @@ class _Name(_File):
 class _Band(_File):
     name: Identifier
     hours: tuple[Annotated[int, Field(ge=0, le=23)], Annotated[int, Field(ge=0, le=24)]]
-    weekdays: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = _WEEKDAYS
+    weekdays: tuple[Weekday, ...] = _WEEKDAYS
 
 
 class _Tax(_File):
@@ -243,7 +244,7 @@ def _charge(file: _TimeCharge | _QuantityCharge | _FlatCharge) -> Charge:
             rates=tuple(Rate(r.price, r.states, r.sub_states, r.classes, r.bands) for r in file.rates),
             waivers=waivers,
             instruments=file.instruments,
-            session=file.session and file.session.rule(),
+            session=None if file.session is None else file.session.rule(),
         )
     if (file.price is None) == (not file.tiers):
         raise Invalid(

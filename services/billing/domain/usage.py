@@ -164,8 +164,7 @@ def parse_usage(event: CloudEvent) -> Usage:
 
 def segment_document(segment: Segment) -> dict[str, Any]:
     """The segment as JSON values: decimals and seconds as strings, instants as RFC 3339."""
-    outcome, context, evidence = segment.outcome, segment.context, segment.evidence
-    offsets = evidence.offsets
+    outcome, context = segment.outcome, segment.context
     return {
         "tenant": segment.platform,
         "key": str(segment.key),
@@ -204,18 +203,23 @@ def segment_document(segment: Segment) -> dict[str, Any]:
             }
             for quantity in segment.quantities
         ],
-        "evidence": {
-            "ranges": [
-                {"stream": r.stream, "boot": r.boot, "seq_from": r.seq_from, "seq_to": r.seq_to}
-                for r in evidence.ranges
-            ],
-            "frames": evidence.frames,
-            "samples": evidence.samples,
-            "digest": evidence.digest,
-            "offsets": None
-            if offsets is None
-            else {"partition": offsets.partition, "first": offsets.first, "last": offsets.last},
-        },
+        "evidence": evidence_document(segment.evidence),
+    }
+
+
+def evidence_document(evidence: Evidence) -> dict[str, Any]:
+    """Stream, boot and sequence ranges, the digest over the frames, and the Kafka offsets beside them."""
+    offsets = evidence.offsets
+    return {
+        "ranges": [
+            {"stream": r.stream, "boot": r.boot, "seq_from": r.seq_from, "seq_to": r.seq_to} for r in evidence.ranges
+        ],
+        "frames": evidence.frames,
+        "samples": evidence.samples,
+        "digest": evidence.digest,
+        "offsets": None
+        if offsets is None
+        else {"partition": offsets.partition, "first": offsets.first, "last": offsets.last},
     }
 
 
