@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean, stdev
 
 Sample = tuple[int, float]
@@ -29,7 +30,7 @@ class Signal:
             if not before or instant >= before[-1][0] + age:
                 return None
             held.append(before[-1][1])
-        result = self.value(*held)
+        result = float(self.value(*held))
         return None if math.isnan(result) else result
 
     def points(self) -> list[Sample]:
@@ -86,11 +87,7 @@ def stretches(signal: Signal, phase: Phase) -> list[tuple[int, int, float | None
     """[from, to, v) over the phase in elementary pieces, held stretches left out, on the run clock."""
     cuts = {phase.start, phase.end} | {t for pair in phase.held for t in pair} | signal.borders()
     inside = sorted(t for t in cuts if phase.start <= t <= phase.end)
-    return [
-        (phase.clock(a), phase.clock(b), signal.at(a))
-        for a, b in zip(inside, inside[1:], strict=False)
-        if not phase.is_held(a)
-    ]
+    return [(phase.clock(a), phase.clock(b), signal.at(a)) for a, b in pairwise(inside) if not phase.is_held(a)]
 
 
 def quality(signal: Signal, phase: Phase) -> Quality:
@@ -101,7 +98,7 @@ def quality(signal: Signal, phase: Phase) -> Quality:
     length = phase.end - phase.start
     return Quality(
         coverage=covered / length if length else 0.0,
-        longest_gap=max(b - a for a, b in zip(marks, marks[1:], strict=False)),
+        longest_gap=max(b - a for a, b in pairwise(marks)),
         samples=len(times),
     )
 
@@ -130,7 +127,8 @@ def settle(signal: Signal, phase: Phase, target: float, tolerance: float, by: in
     for t, x in samples:
         first = samples[0][1]
         beyond = x - target if first < target else target - x if first > target else abs(x - target)
-        over.append((t, overshoot - beyond))
+        if overshoot < math.inf:
+            over.append((t, overshoot - beyond))
     found = worst(stay + over)
     proven = found is not None and found[0] < 0
     answered = bool(stay) or proven
@@ -252,7 +250,7 @@ def sliding(
         if t - length < phase.start:
             continue
         window = [sample for sample in samples[: i + 1] if sample[0] > t - length]
-        missing = any(b - a > windows.gap and b > t - length for a, b in zip(marks, marks[1 : i + 2], strict=False))
+        missing = any(b - a > windows.gap and b > t - length for a, b in pairwise(marks[: i + 2]))
         if len(window) >= min_count and (found := value(window)) is not None:
             windows.add(t, found, not missing)
     return windows.expected()
@@ -271,7 +269,7 @@ def tumbling(
     while start + length <= phase.end:
         window = [sample for sample in samples if start <= sample[0] < start + length]
         marks = [start, *(t for t, _ in window), start + length]
-        seen = all(b - a <= windows.gap for a, b in zip(marks, marks[1:], strict=False))
+        seen = all(b - a <= windows.gap for a, b in pairwise(marks))
         if window and len(window) >= min_count and (found := value(window)) is not None:
             windows.add(start + length, found, seen)
         start += length

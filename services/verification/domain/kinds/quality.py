@@ -27,7 +27,7 @@ from services.verification.domain.kinds.lanes import (
 
 MAX_GAP, MAX_STUCK, MAX_NAN = range(PARAMS, PARAMS + 3)
 HAS, LAST_T, LAST_U, SAMPLES, COVERED, FIRST_AT, LAST_AT = range(STATE, STATE + 7)
-GAP, GAP_FROM, STUCK_FROM, STUCK, STUCK_AT = range(STATE + 7, STATE + 12)
+GAP, GAP_FROM, GAP_AFTER, STUCK_FROM, STUCK, STUCK_AT = range(STATE + 7, STATE + 13)  # GAP_AFTER: 1 behind a sample
 LATEST, BEFORE_GAP = 0, 1
 
 
@@ -64,6 +64,7 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                 if t - before > sn[lane, GAP]:
                     sn[lane, GAP] = t - before
                     sn[lane, GAP_FROM] = before
+                    sn[lane, GAP_AFTER] = 1 if sn[lane, SAMPLES] > 0 else 0
                     for w in range(width):
                         sw[lane, BEFORE_GAP * width + w] = sw[lane, LATEST * width + w]
                     if t - before > max_gap and sn[lane, PROOF] == 0:
@@ -121,6 +122,7 @@ def judge_quality(view: View) -> Judgement:
     margin = min([high, *closing])
     shown = margin < math.inf
     by_stretch = worst is not None and worst[0] == margin
+    by_gap = by_stretch and worst is not None and worst[1:] == (int(view.n[GAP_FROM]), gap)
     return Judgement(
         margin=margin if shown else None,
         low=margin if view.closed and shown else -math.inf,
@@ -130,7 +132,7 @@ def judge_quality(view: View) -> Judgement:
         worst_at=worst[1] if worst is not None and by_stretch else None,
         start=worst[1] if worst is not None and by_stretch else None,
         end=worst[1] + worst[2] if worst is not None and by_stretch else None,
-        positions=(("last", BEFORE_GAP),) if by_stretch and int(view.n[SAMPLES]) else (),
+        positions=(("first", BEFORE_GAP),) if by_gap and view.n[GAP_AFTER] else (),
     )
 
 
@@ -139,7 +141,7 @@ KIND = Kind(
     kernel=quality_kernel,
     judge=judge_quality,
     floats=(0.0,),
-    ints=(0,) * 12,
+    ints=(0,) * 13,
     remembered=2,
     params=(1, 3),
 )

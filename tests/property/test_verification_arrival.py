@@ -1,0 +1,260 @@
+"""One answer whatever happened on the way (G4): order, duplication, cutting into messages, late frames, snapshots; honest intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunEvaluator, rebuild
+from services.verification.domain.outcomes import CriterionState, Outcome, Verdict
+from services.verification.domain.results import result_facts
+from shared.contracts.frame import Frame, build_frame
+from shared.contracts.lifecycle import PhaseStarted
+from tests.property.recordings import Recording, kpa, recordings, seconds
+
+BOTH = {"op": "difference", "of": ["fast.x", "slow.z"]}
+RANGE = {"low": kpa(-2), "high": kpa(2)}
+CRITERIA: tuple[dict[str, Any], ...] = (
+    {"kind": "band", "phase": "p", "signal": "fast.x", "quality": {"max_gap": seconds(4)}} | RANGE,
+    {"kind": "band", "phase": "q", "signal": BOTH, "quality": {"min_coverage": 0.6}} | RANGE,
+    {"kind": "hold", "phase": "p", "signal": "fast.y", "duration": seconds(4), "clock_in_hold": "stop"} | RANGE,
+    {"kind": "hold", "phase": "q", "signal": BOTH, "duration": seconds(3)} | RANGE,
+    {"kind": "longest_excursion", "phase": "p", "signal": "fast.x", "at_most": seconds(2)} | RANGE,
+    {"kind": "cumulative_time_out", "phase": "p", "signal": BOTH, "at_most": seconds(3), "clock_in_hold": "stop"}
+    | RANGE,
+    {"kind": "settle", "phase": "p", "signal": "fast.y", "target": kpa(1), "tolerance": kpa(3), "by": seconds(3)},
+    {
+        "kind": "rate_of_change",
+        "phase": "p",
+        "signal": "fast.x",
+        "window": seconds(4),
+        "high": {"value": 1, "unit": "kPa/s"},
+    },
+    {"kind": "window_statistics", "phase": "p", "signal": "slow.z", "statistic": "sd", "high": kpa(2)},
+    {
+        "kind": "window_statistics",
+        "phase": "p",
+        "signal": BOTH,
+        "statistic": "mean",
+        "windows": "sliding",
+        "window": seconds(5),
+    }
+    | RANGE,
+    {"kind": "window_statistics", "phase": "q", "signal": "fast.x", "statistic": "max", "high": kpa(3)},
+    {"kind": "window_statistics", "phase": "p", "signal": "fast.y", "statistic": "percentile", "percentile": 90}
+    | {"windows": "tumbling", "window": seconds(6), "high": kpa(3)},
+    {"kind": "data_quality", "phase": "p", "signal": "fast.x", "max_gap": seconds(4), "max_stuck": seconds(5)},
+)
+
+
+def in_log_order(recording: Recording, frames: list[Frame]) -> list[Frame | Lifecycle]:
+    """Frames in the order given; a lifecycle record before the first frame that reaches beyond it."""
+    log: list[Frame | Lifecycle] = []
+    waiting = recording.lifecycle()
+    for frame in frames:
+        while waiting and waiting[0].at <= int(frame.times_array().max()):
+            log.append(waiting.pop(0))
+        log.append(frame)
+    return [*log, *waiting]
+
+
+def by_time(frames: tuple[Frame, ...]) -> list[Frame]:
+    return sorted(frames, key=lambda frame: (int(frame.times_array()[0]), frame.stream, frame.boot, frame.seq))
+
+
+def feed(evaluator: RunEvaluator, record: Frame | Lifecycle) -> None:
+    if isinstance(record, Frame):
+        evaluator.add_frame(record)
+    else:
+        evaluator.apply(record)
+
+
+def recut(frames: tuple[Frame, ...], size: int) -> list[Frame]:
+    """The same rows in other messages: sequence numbers are the row's own, so that the order of rows stays what it was."""
+    cut = []
+    for frame in frames:
+        times, values, marks = frame.times_array(), frame.values_array(), frame.quality_array()
+        for at in range(0, frame.rows, size):
+            part = slice(at, at + size)
+            cut.append(
+                build_frame(
+                    stream=frame.stream,
+                    registry_version=1,
+                    boot=frame.boot,
+                    seq=frame.seq + at,
+                    times=times[part],
+                    values=values[part],
+                    quality=marks[part],
+                )
+            )
+    return cut
+
+
+@given(recordings(), st.randoms(use_true_random=False))
+def test_any_order_with_duplicates_gives_the_same_digest(recording: Recording, random: Any) -> None:  # G4, V-26
+    plan = recording.plan(*CRITERIA)
+    reference = rebuild(plan, recording.lifecycle(), recording.frames).result()
+    frames = list(recording.frames) + [frame for frame in recording.frames if random.random() < 0.3]
+    random.shuffle(frames)
+    assert rebuild(plan, recording.lifecycle(), frames).result() == reference
+    assert rebuild(plan, recording.lifecycle(), by_time(recording.frames), in_order=True).result() == reference
+
+
+@given(recordings(), st.integers(1, 4))
+def test_cutting_into_other_messages_changes_no_margin(recording: Recording, size: int) -> None:  # V-11, G4
+    plan = recording.plan(*CRITERIA)
+    whole = rebuild(plan, recording.lifecycle(), recording.frames).result()
+    cut = rebuild(plan, recording.lifecycle(), recut(recording.frames, size)).result()
+    assert [without_evidence(s) for s in cut.criteria] == [without_evidence(s) for s in whole.criteria]
+
+
+def without_evidence(state: CriterionState) -> dict[str, object]:
+    facts = result_facts(state)
+    del facts["evidence"]
+    return facts
+
+
+@given(recordings(), st.randoms(use_true_random=False))
+def test_a_live_evaluation_ends_as_the_rebuilt_one(recording: Recording, random: Any) -> None:  # V-14, V-15, V-16, V-26
+    plan = recording.plan(*CRITERIA)
+    frames = by_time(recording.frames)
+    for _ in range(random.randrange(3)):
+        if len(frames) > 1:
+            frames.insert(random.randrange(len(frames)), frames.pop(random.randrange(len(frames))))
+    live = RunEvaluator(plan)
+    outcomes = {criterion.id: Outcome.NONE for criterion in plan.criteria}
+    for record in in_log_order(recording, frames):
+        feed(live, record)
+        if random.random() < 0.7:
+            for transition in live.advance():
+                assert outcomes[transition.criterion] is transition.before < transition.after  # G6
+                outcomes[transition.criterion] = transition.after
+    live.finish()
+    reference = rebuild(plan, recording.lifecycle(), frames).result()
+    for state, final in zip(live.states(), reference.criteria, strict=True):
+        if not state.stale:
+            assert result_facts(state) == result_facts(final)
+    if live.needs_rebuild:
+        with pytest.raises(NeedsRebuild):
+            live.result()
+    else:
+        assert live.result() == reference
+
+
+@given(recordings(), st.data())
+def test_a_late_frame_names_the_criteria_it_touches(recording: Recording, data: st.DataObject) -> None:  # V-15
+    plan = recording.plan(*CRITERIA)
+    frames = by_time(recording.frames)
+    if not frames:
+        return
+    late = frames.pop(data.draw(st.integers(0, len(frames) - 1)))
+    live = RunEvaluator(plan)
+    for record in in_log_order(recording, frames):
+        feed(live, record)
+        live.advance()
+    live.finish()
+    before = {state.criterion: result_facts(state) for state in live.states()}
+    arrival = live.add_frame(late)
+    after = rebuild(plan, recording.lifecycle(), recording.frames).result()
+    changed = {s.criterion for s in after.criteria if result_facts(s) != before[s.criterion]}
+    assert changed <= live.stale
+    if arrival.verdict is Verdict.ACCEPTED:
+        assert set(arrival.late) <= live.stale
+
+
+@given(recordings(), st.data())
+def test_a_snapshot_at_any_record_continues_as_if_nothing_happened(
+    recording: Recording, data: st.DataObject
+) -> None:  # V-17, V-26
+    plan = recording.plan(*CRITERIA)
+    log = in_log_order(recording, by_time(recording.frames))
+    cuts = set(data.draw(st.lists(st.integers(0, len(log)), max_size=4)))
+    straight, killed = RunEvaluator(plan), RunEvaluator(plan)
+    for k, record in enumerate(log):
+        if k in cuts:
+            killed = RunEvaluator.restore(plan, killed.snapshot())
+        transitions = []
+        for evaluator in (straight, killed):
+            feed(evaluator, record)
+            transitions.append(evaluator.advance())
+        assert transitions[0] == transitions[1]
+        assert straight.snapshot() == killed.snapshot()
+    straight.finish()
+    killed.finish()
+    assert straight.states() == killed.states()
+
+
+@given(recordings())
+def test_the_interval_only_narrows_and_never_excludes_the_final_margin(recording: Recording) -> None:  # V-12, V-26
+    plan = recording.plan(*CRITERIA)
+    final = {
+        state.criterion: state for state in rebuild(plan, recording.lifecycle(), recording.frames).result().criteria
+    }
+    live = RunEvaluator(plan)
+    seen: dict[str, list[CriterionState]] = {name: [] for name in final}
+    for record in in_log_order(recording, by_time(recording.frames)):
+        feed(live, record)
+        live.advance()
+        for state in live.states():
+            seen[state.criterion].append(state)
+    for name in final.keys() - live.stale:  # what a late record touched is a new evaluation, with intervals of its own
+        narrows(seen[name], final[name])
+
+
+def narrows(states: list[CriterionState], final: CriterionState) -> None:
+    low, high = -math.inf, math.inf
+    for state in states:
+        assert low <= state.low
+        assert state.high <= high
+        low, high = state.low, state.high
+        if final.margin is not None:
+            assert low <= final.margin <= high
+        if state.outcome in (Outcome.PASS, Outcome.FAIL):
+            assert (final.outcome, final.decided_at) == (state.outcome, state.decided_at)
+
+
+@given(recordings())
+def test_a_conflicting_resend_changes_nothing(recording: Recording) -> None:  # G2, V-16
+    plan = recording.plan(*CRITERIA)
+    live = RunEvaluator(plan)
+    for record in in_log_order(recording, by_time(recording.frames)):
+        feed(live, record)
+        if isinstance(record, Frame):
+            other = build_frame(
+                stream=record.stream,
+                registry_version=1,
+                boot=record.boot,
+                seq=record.seq,
+                times=record.times_array(),
+                values=np.nan_to_num(record.values_array()) + 1.0,
+            )
+            assert live.add_frame(record).verdict in (Verdict.DUPLICATE, Verdict.IGNORED)
+            assert live.add_frame(other).verdict in (Verdict.CONFLICT, Verdict.IGNORED)
+    reference = rebuild(plan, recording.lifecycle(), recording.frames)
+    live.finish()
+    if not live.needs_rebuild:
+        assert live.result() == reference.result()
+
+
+@given(recordings(), st.integers(0, 3))
+def test_only_the_wanted_criteria_are_rebuilt(recording: Recording, number: int) -> None:  # V-15
+    plan = recording.plan(*CRITERIA)
+    whole = rebuild(plan, recording.lifecycle(), recording.frames).result()
+    part = rebuild(plan.only([f"c{number}"]), recording.lifecycle(), recording.frames).result()
+    assert [result_facts(s) for s in part.criteria] == [result_facts(whole.criteria[number])]
+
+
+def test_phases_that_never_begin_end_inconclusive() -> None:  # G5, V-10
+    recording = Recording(0, 10, 20, (), (), {})
+    plan = recording.plan(*CRITERIA)
+    records = [r for r in recording.lifecycle() if not (isinstance(r, PhaseStarted) and r.phase == "q")]
+    result = rebuild(plan, records, ()).result()
+    reasons = {state.phase: state.reason for state in result.criteria if state.kind != "data_quality"}
+    assert reasons["q"] == "phase_not_run"
+    assert reasons["p"] == "no_data"
+    assert result.outcome is Outcome.FAIL  # the criterion that asks for data has its proof
