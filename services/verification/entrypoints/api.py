@@ -14,15 +14,18 @@ from fastapi import FastAPI
 from services.verification.bootstrap import Verification, build_api
 from services.verification.config import ApiSettings
 from services.verification.entrypoints import criteria_routes, run_routes, sse
+from services.verification.entrypoints.web import router
 from shared.messaging.relay import Relay
 from shared.observability.health import serving
 from shared.observability.process import run_process
+from shared.storage.pool import Pool
 
 _LIVE_PATIENCE = 5.0
 
 
-def add_routes(app: FastAPI) -> FastAPI:
+def add_routes(app: FastAPI, pool: Pool) -> FastAPI:
     """Every route. `app.state.verification` is what they work with."""
+    router.mount(app, pool)
     for part in (criteria_routes, run_routes, sse):
         app.include_router(part.router)
     return app
@@ -31,8 +34,8 @@ def add_routes(app: FastAPI) -> FastAPI:
 async def main(settings: ApiSettings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as open_parts:
         app, producer = await open_parts.enter_async_context(build_api(settings))
-        add_routes(app)
         parts: Verification = app.state.verification
+        add_routes(app, parts.pool)
         relay = Relay("verification", database_url=settings.database_url.get_secret_value(), producer=producer)
         address = (settings.bind_host, settings.port)
         await open_parts.enter_async_context(serving(app, *address, patience=_LIVE_PATIENCE))

@@ -48,10 +48,10 @@ def mount(app: FastAPI, pool: Pool) -> None:
 
 @router.get("/")
 async def start(request: Request) -> Response:
-    return RedirectResponse(str(request.url_for("board").path))
+    return RedirectResponse(str(request.url_for("pages.board").path))
 
 
-@router.get("/board", name="board")
+@router.get("/board", name="pages.board")
 async def board(request: Request, only: str = "", after: str | None = None) -> Response:
     page = await _model(request).board(only=only or None, limit=_ROWS, after=after)
     reader = _reader(request, page.rows[0].zone if page.rows else "UTC")
@@ -70,14 +70,14 @@ async def board(request: Request, only: str = "", after: str | None = None) -> R
     )
 
 
-@router.get("/board/rows", name="board_rows")
+@router.get("/board/rows", name="pages.board_rows")
 async def board_rows(request: Request, only: str = "", after: str | None = None) -> Response:
     page = await _model(request).board(only=only or None, limit=_ROWS, after=after)
     reader = _reader(request, page.rows[0].zone if page.rows else "UTC")
     return _html(request, reader, "board_rows.html", rows=[show.board_line(row, reader) for row in page.rows])
 
 
-@router.get("/runs/{run}", name="run")
+@router.get("/runs/{run}", name="pages.run")
 async def run_page(request: Request, run: str, c: str = "") -> Response:
     view = await _view(request, run)
     reader = _reader(request, view.head.zone)
@@ -92,21 +92,21 @@ async def run_page(request: Request, run: str, c: str = "") -> Response:
     )
 
 
-@router.get("/runs/{run}/head", name="run_head")
+@router.get("/runs/{run}/head", name="pages.run_head")
 async def run_head(request: Request, run: str) -> Response:
     view = await _view(request, run)
     reader = _reader(request, view.head.zone)
     return _html(request, reader, "run_head.html", head=show.head(view, reader))
 
 
-@router.get("/runs/{run}/criteria", name="criteria_rows")
+@router.get("/runs/{run}/criteria", name="pages.criteria_rows")
 async def criteria_rows(request: Request, run: str) -> Response:
     view = await _view(request, run)
     reader = _reader(request, view.head.zone)
     return _html(request, reader, "criteria_rows.html", **_rows(view, reader, ""))
 
 
-@router.get("/runs/{run}/criteria/{criterion}/evidence", name="evidence")
+@router.get("/runs/{run}/criteria/{criterion}/evidence", name="pages.evidence")
 async def evidence(request: Request, run: str, criterion: str) -> Response:
     view = await _view(request, run)
     found = await _model(request).criterion(run, criterion)
@@ -116,7 +116,7 @@ async def evidence(request: Request, run: str, criterion: str) -> Response:
     return _html(request, reader, "evidence.html", detail=show.detail(found, reader))
 
 
-@router.get("/runs/{run}/curve", name="curve")
+@router.get("/runs/{run}/curve", name="pages.curve")
 async def curve(request: Request, run: str, criterion: str, points: int = 800) -> Response:
     view = await _view(request, run)
     data = await _model(request).curve(
@@ -133,7 +133,7 @@ async def curve(request: Request, run: str, criterion: str, points: int = 800) -
     )
 
 
-@router.get("/static/{name:path}", name="static")
+@router.get("/static/{name:path}", name="pages.static")
 async def static(name: str) -> Response:
     """Files of the pages: ours from `static/`, the curves' library from where npm put it."""
     vendored = _VENDORED.get(name.removeprefix("vendor/")) if name.startswith("vendor/") else None
@@ -184,7 +184,7 @@ def _instant(request: Request, name: str) -> int | None:
 
 def _link(request: Request, name: str, query: dict[str, str | None]) -> str:
     given = {key: value for key, value in query.items() if value}
-    return request.url_for(name).path + (f"?{urlencode(given)}" if given else "")
+    return request.url_for(f"pages.{name}").path + (f"?{urlencode(given)}" if given else "")
 
 
 def _html(request: Request, reader: Language, template: str, **values: Any) -> Response:
@@ -195,8 +195,8 @@ def _html(request: Request, reader: Language, template: str, **values: Any) -> R
         lang_tag=reader.tag,
         zone=reader.zone,
         as_of=reader.instant(micros(datetime.now(UTC))),
-        url=lambda name, **parts: request.url_for(name, **parts).path,
-        static=lambda name: request.url_for("static", name=name).path,
+        url=lambda name, **parts: request.url_for(f"pages.{name}", **parts).path,
+        static=lambda name: request.url_for("pages.static", name=name).path,
         switch_language=_switch(request),
         **({"live": "", "cursor": ""} | values),
     )
