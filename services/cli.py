@@ -164,9 +164,9 @@ def doctor(name: str) -> None:
     """Say what is installed, reachable and mis-configured, and how to mend it. Exit code 1 when something must be mended."""
     from rich.console import Console
 
-    from deploy.local import doctor as examination
+    from deploy.local.doctor import report
 
-    sys.exit(examination.report(name, Console()))
+    sys.exit(report(name, Console()))
 
 
 @main.command()

@@ -122,6 +122,7 @@ def install(packages: Sequence[str], log: Path) -> None:
     if not can_install():
         raise MissingTool(wanted, f"install it with your package manager (Debian, Ubuntu: apt-get install {wanted})")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    Path("/usr/share/man/man1").mkdir(parents=True, exist_ok=True)  # without it the Java package fails on slim systems
     options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"]
     with locked(log.with_suffix(".lock")), log.open("ab") as output:
         for command in (["apt-get", "update", "-qq"], ["apt-get", "install", *options, *packages]):

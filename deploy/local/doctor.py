@@ -29,7 +29,7 @@ Verdict = Literal["ok", "note", "mend"]
 _MARKS: dict[Verdict, str] = {"ok": "[green]ok", "note": "[yellow]note", "mend": "[red]mend"}
 _LEAST_DISK = 3 * 1024**3
 _LEAST_MEMORY = 2 * 1024**3
-_CURVES = Path("services/verification/entrypoints/web/static/vendor")
+_CURVES = Path("services/verification/entrypoints/web/node_modules/uplot/dist/uPlot.iife.min.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,7 @@ def _local_servers(_name: str) -> Iterator[Finding]:
 
 
 def _pages(_name: str) -> Iterator[Finding]:
-    folder = REPOSITORY / _CURVES
-    if folder.is_dir() and any(folder.iterdir()):
+    if (REPOSITORY / _CURVES).is_file():
         yield Finding("pages' JavaScript", "ok", "there")
     elif shutil.which("npm"):
         yield Finding("pages' JavaScript", "note", "not fetched; the pages show no curves", "make assets")

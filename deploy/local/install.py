@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,14 @@ def ensure_installed(console: Console | None = None) -> Parts:
         KafkaParts(kafka / "libs", kafka, archive if archive.exists() else None),
         postgres / "usr/lib/postgresql/17/bin",
     )
+
+
+def main() -> None:
+    """`python -m deploy.local.install`: fetch what lacks, or say in a sentence why that does not work."""
+    try:
+        ensure_installed()
+    except (MissingTool, RuntimeError) as error:
+        sys.exit(str(error))
 
 
 def is_installed() -> bool:
@@ -266,3 +275,7 @@ def _size(folder: Path) -> int:
             except FileNotFoundError:
                 continue
     return total
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+# `make` prints what there is. Everything runs in .venv, which is made at the first use.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WEB := services/verification/entrypoints/web
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/pytest -q
+
+.PHONY: help venv assets servers check test test-docker chaos bench demo up down
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## the Python environment in .venv, with every dependency by hash
+
+$(STAMP): requirements/dev.txt pyproject.toml deploy/local/venv.sh
+	@deploy/local/venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+assets: ## the JavaScript of the pages (needs npm once); without it the pages work but for their curves
+	@deploy/local/assets.sh $(WEB)
+
+servers: venv ## Kafka and TimescaleDB in the cache
+	@$(BIN)/python -m deploy.local.install
+
+check: venv ## format, lint, types, imports, hosts and secrets, unit, property and contract tests: about a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.checks.committed
+	$(PYTEST) -n 2 tests/unit tests/property tests/contract
+
+test: venv assets servers ## every test that needs no Docker, on real Kafka and TimescaleDB: under ten minutes on two cores
+	$(PYTEST) -n 2 --dist loadfile -m "not docker and not slow" tests
+
+test-docker: venv ## the tests that need a Docker engine, and the servers' tests in containers
+	deploy/docker/run-tests.sh
+
+chaos: venv servers ## processes and servers killed at random, with a ledger of every record
+	$(PYTEST) -m chaos tests/chaos
+
+bench: venv servers ## every benchmark, or one: make bench NAME=sink
+ifdef NAME
+	@$(BIN)/python -m tests.perf.$(NAME)
+else
+	@for bench in $$($(BIN)/python -m tests.perf); do $(BIN)/python -m tests.perf.$$bench || exit 1; done
+endif
+
+demo: venv assets ## everything set up, then eleven recorded runs with trouble on purpose; leaves nothing running
+	@$(BIN)/pilotline demo
+
+up: venv assets ## servers and all processes in the background
+	@$(BIN)/pilotline up --detach
+
+down: ## ends what `make up` started
+	@if [ -x $(BIN)/pilotline ]; then $(BIN)/pilotline down; else echo 'nothing is installed, so nothing runs'; fi
