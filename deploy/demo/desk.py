@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any
+from collections.abc import Sequence
 
-import httpx
-
+from deploy.demo.asking import Service
 from deploy.demo.configuration import CRITERIA, criteria_document
-from deploy.demo.plan import CUSTOMERS, LINE, PHASES, TARIFF_ID
-from deploy.demo.replay import RefusedError
-from deploy.demo.tennessee import RUNS
+from deploy.demo.plan import LINE, PHASES, TARIFF_ID, customer_of
 from shared.kernel.times import Micros, to_rfc3339
 
 _IN_LOG_WITHIN = 10
@@ -33,22 +29,24 @@ _FAULTS = {
 class Desk:
     """Commands carry a key of their own, so that asking again after a lost answer changes nothing."""
 
-    def __init__(self, client: httpx.AsyncClient, key: str, *, patience: float = 60.0) -> None:
-        self._client = client
-        self._headers = {"authorization": f"Bearer {key}"}
+    def __init__(self, service: Service, runs: Sequence[str], *, patience: float = 60.0) -> None:
+        self._service = service
+        self._runs = runs
         self._patience = patience
 
     async def publish_criteria(self) -> str:
         """Publish `criteria.yaml` for the line; answers its digest."""
         parameters = {"line": LINE, "publish": "true"}
-        answer = await self._post("/v1/criteria-sets", params=parameters, content=CRITERIA.read_bytes())
+        answer = await self._service.ask("POST", "/v1/criteria-sets", params=parameters, content=CRITERIA.read_bytes())
         return str(answer["digest"])
 
     async def begin(self, run: str, customer: str, at: Micros) -> None:
         """Create the run as the next iteration of its customer's project, start it, and enter its first phase."""
-        number = RUNS.index(run)
+        project = [other for other in self._runs if customer_of(other) == customer]
+        number = project.index(run)
         criteria = criteria_document()
-        await self._post(
+        await self._service.ask(
+            "POST",
             "/v1/runs",
             json={
                 "run": run,
@@ -59,7 +57,8 @@ class Desk:
                 "verification_kind": "process",
                 "item": f"control concept, disturbance: {_FAULTS[run]}",
                 "item_revision": "1",
-                "iteration": number // len(CUSTOMERS) + 1,
+                "iteration": number + 1,
+                "previous_run": project[number - 1] if number else None,
                 "equipment": [f"{LINE}/reactor", f"{LINE}/separator", f"{LINE}/stripper", f"{LINE}/analysers"],
                 "criteria": {"set": criteria["id"], "version": criteria["version"]},
                 "tariff": TARIFF_ID,
@@ -83,24 +82,6 @@ class Desk:
     async def _recorded(self, path: str, body: dict[str, str]) -> None:
         """Returns when the record is in the log."""
         give_up = time.monotonic() + self._patience
-        while not (await self._post(path, params={"wait": str(_IN_LOG_WITHIN)}, json=body))["in_log"]:
+        while not (await self._service.ask("POST", path, params={"wait": str(_IN_LOG_WITHIN)}, json=body))["in_log"]:
             if time.monotonic() > give_up:
                 raise TimeoutError(f"{path}: not in the log after {self._patience:g} s")
-
-    async def _post(self, path: str, **request: Any) -> dict[str, Any]:
-        give_up = time.monotonic() + self._patience
-        while True:
-            try:
-                response = await self._client.post(path, headers=self._headers, **request)
-            except httpx.TransportError as error:
-                reason = repr(error)
-            else:
-                if response.is_success:
-                    answer: dict[str, Any] = response.json()
-                    return answer
-                reason = f"{path}: {response.status_code} {response.text[:500]}"
-                if response.status_code < 500:
-                    raise RefusedError(reason)
-            if time.monotonic() > give_up:
-                raise TimeoutError(reason)
-            await asyncio.sleep(0.1)

@@ -14,6 +14,7 @@ from typing import Protocol
 import httpx
 import msgspec
 
+from deploy.demo.asking import RefusedError
 from deploy.demo.ledger import Ledger
 from deploy.demo.plan import Batch, Begin, Enter, Finish, Kill, Plan, Send, Step
 from shared.kernel.times import SECOND, Micros
@@ -29,10 +30,6 @@ class _Result(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     results: list[_Result]
-
-
-class RefusedError(Exception):
-    """The platform refused a request for good."""
 
 
 class RunsRuns(Protocol):

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from deploy.demo.asking import RefusedError
 from deploy.demo.configuration import demo_plan
 from deploy.demo.ledger import Ledger
 from deploy.demo.plan import Batch, Begin, Enter, Finish, Kill, Send, Step
-from deploy.demo.replay import Gateway, Pace, RefusedError, replay
+from deploy.demo.replay import Gateway, Pace, replay
 
 Answer = Callable[[int], Response | None]
 
