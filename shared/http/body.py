@@ -169,14 +169,19 @@ def _gunzip(raw: bytes, charge: _Charge) -> list[bytes]:
 
 
 def _unzstd(raw: bytes, charge: _Charge) -> list[bytes]:
-    parts = []
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    with decompressor.stream_reader(io.BytesIO(raw), read_across_frames=True) as reader:
+    """In two passes: the reader stops where it is told but takes a cut-off frame for the end; the other knows the end but not when to stop."""
+    with zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
+        io.BytesIO(raw), read_across_frames=True
+    ) as reader:
         while part := reader.read(STEP):
             charge.add(len(part))
-            parts.append(part)
-    if not parts:
-        raise zstandard.ZstdError("no data in the stream")
+    parts, rest = [], raw
+    while rest:
+        frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+        parts.append(frame.decompress(rest))
+        if not frame.eof:
+            raise zstandard.ZstdError("incomplete frame")
+        rest = frame.unused_data
     return parts
 
 
