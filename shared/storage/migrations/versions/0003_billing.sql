@@ -232,6 +232,7 @@ create table billing.invoice (
     invoice_id    uuid primary key,
     tenant        text not null,
     customer_id   text not null,
+    customer_class text not null,                -- as it was rated
     state         text not null check (state in ('draft', 'review', 'final', 'cancelled')),
     number        text,                          -- given when final, gap-free per issuer
     issuer        text not null,
