@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-_ELSEWHERE = {
+ELSEWHERE = {
     "demo": ("deploy.demo.cli", "demo", "Replay eleven recorded runs with trouble on purpose, and check every result."),
     "ingest": ("services.ingest.entrypoints.cli", "group", "Gateway, sink, quarantine."),
     "registry": (
@@ -26,15 +26,15 @@ _ELSEWHERE = {
 
 
 class _Commands(click.Group):
-    """The commands of this file and those of `_ELSEWHERE`, which are imported only to run."""
+    """The commands of this file and those of `ELSEWHERE`, which are imported only to run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _ELSEWHERE:
+        if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        module, attribute, _ = _ELSEWHERE[cmd_name]
+        module, attribute, _ = ELSEWHERE[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}.{attribute} is no command")
@@ -42,7 +42,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own = {name: command.get_short_help_str(110) for name, command in self.commands.items()}
-        texts = own | {name: text for name, (_, _, text) in _ELSEWHERE.items()}
+        texts = own | {name: text for name, (_, _, text) in ELSEWHERE.items()}
         with formatter.section("Commands"):
             formatter.write_dl(sorted(texts.items()))
 
@@ -58,7 +58,7 @@ def main(ctx: click.Context, name: str) -> None:
     PILOTLINE_DATABASE_URL name others.
     """
     ctx.obj = name
-    if ctx.invoked_subcommand in _ELSEWHERE and ctx.invoked_subcommand != "demo":
+    if ctx.invoked_subcommand in ELSEWHERE and ctx.invoked_subcommand != "demo":
         _use_running(name)
 
 

@@ -25,7 +25,7 @@ _SECRETS = {
     "forge token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|glpat-[A-Za-z0-9_-]{20})\b",
     "address with a password": r"\b[a-z][a-z0-9+]*://[^\s/:@'\"{}$%<>]+:[^\s/:@'\"{}$%<>]{8,}@",
 }
-_EXAMPLES = ("127.0.0.1", "localhost", "example", "timescaledb:", "db")
+_EXAMPLES = ("127.0.0.1", "localhost", "example", "timescaledb:")
 _LARGEST = 2_000_000
 
 

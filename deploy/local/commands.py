@@ -30,16 +30,17 @@ from deploy.local.installation import (
 )
 from deploy.local.places import run_dir
 from deploy.local.supervisor import Status, answers_ready
+from services.processes import PROCESSES, Process
 
 _STOP_SECONDS = 120
 _PAGES = {"verification-api": "live pages", "billing-api": "billing", "http": "gateway"}
 
 
-def up(name: str, console: Console, *, fresh: bool, patience: float) -> None:
+def up(name: str, console: Console, *, fresh: bool, patience: float, processes: Sequence[Process] = PROCESSES) -> None:
     """Run everything in the foreground until SIGINT or SIGTERM. Raises as `installed` and `wait_all_ready`."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with installed(name, fresh=fresh, console=console) as system:
+        with installed(name, fresh=fresh, processes=processes, console=console) as system:
             console.print("servers run, database migrated; starting the processes")
             system.supervisor.wait_all_ready(patience)
             _show(_as_seen(system), console)

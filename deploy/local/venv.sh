@@ -30,6 +30,12 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   fi
 fi
 
+# pip's several hundred lines as one that counts.
+count() {
+  awk '/^ *(Downloading|Using cached) / {n++; printf "\r[venv] %d packages fetched ", n >"/dev/stderr"}
+       /^Installing collected/ {printf "\r[venv] %d packages fetched, installing\n", n >"/dev/stderr"}'
+}
+
 [ -x "$venv/bin/python" ] && suits "$venv/bin/python" || "$python" -m venv --clear "$venv"
 say "installing the requirements into $venv"
 if command -v uv >/dev/null; then
@@ -37,6 +43,6 @@ if command -v uv >/dev/null; then
   uv pip install --quiet --python "$venv/bin/python" --no-deps -e .
 else
   export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-  "$venv/bin/python" -m pip install --quiet --require-hashes -r requirements/dev.txt
+  "$venv/bin/python" -m pip install --require-hashes -r requirements/dev.txt --progress-bar off | count
   "$venv/bin/python" -m pip install --quiet --no-deps -e .
 fi
