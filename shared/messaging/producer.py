@@ -23,6 +23,7 @@ from shared.messaging.connecting import started
 from shared.observability.metrics import PRODUCER_BYTES, PRODUCER_REFUSED, Nothing, OfFailure
 
 _batch_bytes = 256 * 1024
+_flush_seconds = 5.0
 
 
 class Full(Unavailable):
@@ -143,7 +144,7 @@ class Producer:
 async def producing(
     bootstrap: str, *, max_bytes: int = 64 * 1024 * 1024, deadline: float = 5.0, client_id: str = "pilotline"
 ) -> AsyncIterator[Producer]:
-    """A started producer; waits for the broker with back-off. On leaving, what was accepted is flushed for up to `deadline` seconds."""
+    """A started producer; waits for the broker with back-off. On leaving, what was accepted is flushed for up to 5 s."""
     kafka = await started(
         lambda: AIOKafkaProducer(
             bootstrap_servers=bootstrap,
@@ -162,10 +163,10 @@ async def producing(
         yield Producer(kafka, max_bytes=max_bytes, deadline=deadline)
     finally:
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(_flush_seconds):
                 await kafka.stop()
         except TimeoutError:
-            pass  # whoever waited for these records was told that their outcome is unknown
+            await kafka.client.close()  # whoever waits for these records is told that their outcome is unknown
 
 
 class WrongPartitions(PilotlineError):
