@@ -55,7 +55,7 @@ class ExpectedRun:
 
 def expected_run(plan: Plan, run: str) -> ExpectedRun:
     """Computed from the recording as the plan delivers it."""
-    channels = _channels(plan, run)
+    channels = delivered_channels(plan, run)
     start = starts_at(run)
     ends = [*(at for _, at in PHASES[1:]), LENGTH]
     phases = {name: (start + at, start + end) for (name, at), end in zip(PHASES, ends, strict=True)}
@@ -66,7 +66,8 @@ def expected_run(plan: Plan, run: str) -> ExpectedRun:
     return ExpectedRun(worst([outcome for outcome, _ in outcomes.values()]), outcomes)
 
 
-def _channels(plan: Plan, run: str) -> dict[str, Channel]:
+def delivered_channels(plan: Plan, run: str) -> dict[str, Channel]:
+    """Every channel of a run by path, as the plan delivers it."""
     channels = {}
     for name, (times, values) in plan.delivered(run).items():
         stream = registered_streams()[f"{LINE}/{name}"]
