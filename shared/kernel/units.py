@@ -35,11 +35,13 @@ def _registry() -> Any:
 
 @lru_cache(maxsize=4096)
 def _quantity(code: str) -> Any:
+    from lark.exceptions import VisitError
     from ucumvert import InvalidUcumError
 
     try:
         return _registry().from_ucum(code)
-    except (InvalidUcumError, ValueError, KeyError) as error:
+    # VisitError: well-formed, but Pint has no such unit ([pH]) or cannot compute with it (Cel2).
+    except (InvalidUcumError, VisitError, ValueError, KeyError) as error:
         raise Invalid(
             "unit_unknown",
             f"'{code}' is not a UCUM unit",

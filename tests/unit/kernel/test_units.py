@@ -38,3 +38,10 @@ def test_units_of_other_dimensions_and_unknown_codes_have_stable_codes() -> None
         check_unit("kscmh")
     assert unknown.value.code == "unit_unknown"  # I-3
     assert not commensurable("kPa", "Cel")
+
+
+@pytest.mark.parametrize("code", ["Cel2", "[pH]", "m//s", "", "((("])
+def test_what_cannot_be_computed_with_is_no_unit(code: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        check_unit(code)
+    assert refused.value.code == "unit_unknown"  # I-3
