@@ -134,10 +134,11 @@ async def until(condition: Callable[[], bool], seconds: float, what: str) -> Non
 
 
 def prepare(database: str) -> None:
-    """Empty tables and no position."""
+    """Empty tables, no position, no dead letter."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("drop table if exists crash_row, crash_window, crash_state")
         connection.execute("delete from messaging.position where processor = 'crash'")
+        connection.execute("delete from messaging.dead_letter where processor = 'crash'")
         connection.execute(TABLES.encode())
 
 

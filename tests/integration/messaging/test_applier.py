@@ -30,9 +30,9 @@ def records(*offsets: int, partition: int = 0, kind: str = "frame", value: bytes
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    prepare(database)
-    async with build_pool(database, name="test", max_size=4) as opened:
+async def pool(module_database: str) -> AsyncIterator[Pool]:
+    prepare(module_database)
+    async with build_pool(module_database, name="test", max_size=4) as opened:
         yield opened
 
 
