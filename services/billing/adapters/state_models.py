@@ -8,6 +8,7 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
+from services.billing.adapters.tariffs import alone
 from services.billing.domain.state_model import StateModel
 from services.billing.domain.state_model_file import load_state_model
 from shared.contracts.registry import Stream
@@ -60,6 +61,7 @@ async def publish_state_model(
     under another version, and what `check_state_model` raises.
     """
     model = check_state_model(text, registry)
+    await alone(connection, f"state_model {model.line}")
     for known in await list_state_models(connection, line=model.line):
         if known.version == model.version and known.digest == model.digest:
             return model, False

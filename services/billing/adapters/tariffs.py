@@ -39,6 +39,7 @@ async def publish_tariff(connection: Connection, platform: str, text: str, *, by
     """
     tariff = load_tariff(text)
     await require_platform(connection, platform)
+    await alone(connection, f"tariff {platform}")
     for known in await list_tariffs(connection, platform, tariff_id=tariff.id):
         if known.digest == tariff.digest:
             return tariff, False
@@ -58,6 +59,11 @@ async def publish_tariff(connection: Connection, platform: str, text: str, *, by
         ),
     )
     return tariff, True
+
+
+async def alone(connection: Connection, what: str) -> None:
+    """Until this transaction ends, nobody else publishes there: two at once would both find that the version is new."""
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"pilotline_publish {what}",))
 
 
 async def require_platform(connection: Connection, platform: str) -> None:
