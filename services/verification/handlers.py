@@ -244,7 +244,7 @@ def _entered(run: Run, order: Order, history: tuple[CommandRecord, ...], phases:
 
 def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:
     """`run` is as the command has left it."""
-    record = _line_record(order, run)
+    record = line_record(order, run)
     data = {
         "run": run.run,
         "line": run.line,
@@ -279,7 +279,8 @@ def _opening(run: Run, registry: Registry) -> list[tuple[str, str, Mapping[str, 
     return documents
 
 
-def _line_record(order: Order, run: Run) -> LineRecord:
+def line_record(order: Order, run: Run) -> LineRecord:
+    """What a command is on the line's topic; `run` is as the command has left it."""
     event_id = str(stable_id("run-command", run.run, order.key))
     if order.command == PHASE:
         return PhaseStarted(event_id, run.run, run.line, order.at, order.phase or "")

@@ -6,9 +6,11 @@ Kafka positions are read from what is stored and stay outside every digest: they
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from services.verification.adapters.views import Position
+from services.verification.domain.outcomes import Evidence
 from shared.kernel.times import DAY, utc
 from shared.storage.pool import Connection
 
@@ -48,3 +50,17 @@ async def positions_of(connection: Connection, evidence: Mapping[str, Any] | Non
         )
         for item in samples
     )
+
+
+async def offsets_of(connection: Connection, evidences: Sequence[Evidence | None]) -> dict[tuple[str, str, int], int]:
+    """Kafka offset by (stream, boot, seq) of every frame in the evidence of a result."""
+    known = [evidence for evidence in evidences if evidence is not None and evidence.samples]
+    if not known:
+        return {}
+    whole = {
+        "start": min(evidence.start for evidence in known),
+        "end": max(evidence.end for evidence in known),
+        "samples": [asdict(sample) for evidence in known for sample in evidence.samples],
+    }
+    positions = await positions_of(connection, whole)
+    return {(item.stream, item.boot, item.seq): item.offset for item in positions if item.offset is not None}

@@ -1,0 +1,75 @@
+"""Loads or compiles every kernel of the evaluator before the first record waits for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.verification.domain.criteria_model import CriteriaSet
+from services.verification.domain.evaluator import RunEvaluator
+from services.verification.domain.plan import RunPlan
+from shared.contracts.lifecycle import PhaseStarted, RunEnded
+from shared.contracts.registry import Channel, Stream
+from shared.kernel.times import SECOND
+
+_DURATION = {"value": 2, "unit": "s"}
+_LIMITS = {"low": {"value": 0, "unit": "kPa"}, "high": {"value": 5, "unit": "kPa"}}
+_KINDS: tuple[dict[str, object], ...] = (
+    {"kind": "band", **_LIMITS},
+    {"kind": "hold", **_LIMITS, "duration": _DURATION},
+    {"kind": "longest_excursion", **_LIMITS, "at_most": _DURATION},
+    {"kind": "cumulative_time_out", **_LIMITS, "at_most": _DURATION},
+    {
+        "kind": "settle",
+        "target": {"value": 2, "unit": "kPa"},
+        "tolerance": {"value": 9, "unit": "kPa"},
+        "by": _DURATION,
+        "overshoot": {"value": 20, "unit": "kPa"},
+    },
+    {"kind": "rate_of_change", "high": {"value": 9, "unit": "kPa/s"}, "window": _DURATION},
+    *(
+        {"kind": "window_statistics", **_LIMITS, "statistic": statistic, "windows": windows}
+        | ({} if windows == "phase" else {"window": _DURATION})
+        | ({"percentile": 50} if statistic == "percentile" else {})
+        for statistic in ("mean", "sd", "min", "max", "rms", "percentile")
+        for windows in ("phase", "tumbling", "sliding")
+    ),
+    {"kind": "data_quality", "min_coverage": 0.5, "max_gap": _DURATION, "max_stuck": _DURATION, "max_nan": 3},
+)
+
+
+def warm_up() -> None:
+    """Judges a run of ten seconds with every kind of criterion. Seconds on a first start, a blink once the kernels are cached."""
+    channels = tuple(Channel(name, "pressure", "kPa") for name in ("a", "b"))
+    stream = Stream("warm/up", 1, "warm", "warm", "warm/up", channels, SECOND, 2 * SECOND)
+    title = {"en": "warm", "zh": "warm"}
+    common = {"title": title, "phase": "all", "signal": "up.a"}
+    balance = {
+        "kind": "balance",
+        "inputs": ["up.a"],
+        "outputs": ["up.b"],
+        "fraction": 0.5,
+        "title": title,
+        "phase": "all",
+    }
+    criteria = CriteriaSet.model_validate(
+        {
+            "id": "warm",
+            "version": 1,
+            "title": title,
+            "phases": [{"id": "all", "title": title, "planned": {"value": 10, "unit": "s"}}],
+            "criteria": [{**common, **kind, "id": f"c{number}"} for number, kind in enumerate(_KINDS)]
+            + [{**balance, "id": "balance"}],
+        }
+    )
+    evaluator = RunEvaluator(RunPlan.build(run="warm", criteria=criteria, streams=[stream], start=0))
+    evaluator.apply(PhaseStarted("1", "warm", "warm", 0, "all"))
+    times = np.arange(10, dtype=np.int64) * SECOND
+    values = np.column_stack([np.arange(10.0), np.ones(10)])
+    values[4, 0] = np.nan
+    quality = np.isnan(values).astype(np.uint8) * 2
+    for part in (slice(0, 5), slice(5, 10)):
+        evaluator.add("warm/up", "b", part.start, bytes(32), times[part], values[part], quality[part])
+        evaluator.advance()
+    evaluator.states(now=10 * SECOND)
+    evaluator.apply(RunEnded("2", "warm", "warm", 10 * SECOND, "completed"))
+    evaluator.result()
