@@ -30,15 +30,15 @@ class Signal:
             if not before or instant >= before[-1][0] + age:
                 return None
             held.append(before[-1][1])
-        result = float(self.value(*held))
-        return None if math.isnan(result) else result
+        found = float(self.value(*held))
+        return None if math.isnan(found) else found
 
     def points(self) -> list[Sample]:
         """Every sample of a single channel; every instant of any of several channels at which all are defined."""
         if len(self.channels) == 1:
             return [(t, y) for t, x in self.channels[0] if not math.isnan(y := self.value(x))]
         instants = sorted({t for samples in self.channels for t, _ in samples})
-        return [(t, y) for t in instants if (y := self.at(t)) is not None]
+        return [(t, found) for t in instants if (found := self.at(t)) is not None]
 
     def borders(self) -> set[int]:
         ends = {t + age for samples, age in zip(self.channels, self.ages, strict=True) for t, _ in samples}

@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from services.verification.domain.outcomes import Verdict
 from shared.kernel.times import Micros
 
 TAIL = 64
 """Frames per (stream, boot) that stay unlinked, and whose hash a duplicate is compared with."""
+
+LONG_TAIL = 65_536
+"""The tail of a rebuild in order of time, which is nearly the order of seq."""
 
 
 @dataclass(slots=True)
@@ -47,28 +51,35 @@ class Intervals:
 
 @dataclass(slots=True)
 class BootArrivals:
-    """The frames of one (stream, boot). `tail` maps seq to content hash and the first instant that can matter."""
+    """The frames of one (stream, boot). `tail` maps seq to content hash and the first instant that can matter; `waiting` is its heap."""
 
     seen: Intervals = field(default_factory=Intervals)
     tail: dict[int, tuple[bytes, Micros]] = field(default_factory=dict)
+    waiting: list[int] = field(default_factory=list)
     link: bytes = b""
     linked: int = 0
     last_linked: int = -1
     latest_linked: Micros = -(2**62)
     broken: bool = False
 
-    def take(self, seq: int, content_hash: bytes, first: Micros) -> Verdict:
-        """`first` is the earliest instant of the frame that lies in the run's reach."""
+    def take(self, seq: int, content_hash: bytes, first: Micros, keep: int | None = TAIL) -> Verdict:
+        """`first` is the earliest instant of the frame that lies in the run's reach; `keep` bounds the tail, None keeps all."""
         if not self.seen.add(seq):
             known = self.tail.get(seq)
             return Verdict.CONFLICT if known is not None and known[0] != content_hash else Verdict.DUPLICATE
         self.tail[seq] = (content_hash, first)
-        if len(self.tail) > TAIL:
-            oldest = min(self.tail)
+        heappush(self.waiting, seq)
+        if keep is not None:
+            self.shorten(keep)
+        return Verdict.ACCEPTED
+
+    def shorten(self, keep: int) -> None:
+        """Links the frames with the lowest numbers until `keep` are left."""
+        while len(self.waiting) > keep:
+            oldest = heappop(self.waiting)
             if oldest < self.last_linked:
                 self.broken = True
             self._link(oldest, *self.tail.pop(oldest))
-        return Verdict.ACCEPTED
 
     def _link(self, seq: int, content_hash: bytes, first: Micros) -> None:
         self.link = hashlib.sha256(self.link + seq.to_bytes(8, "little") + content_hash).digest()
@@ -78,8 +89,8 @@ class BootArrivals:
 
     def whole(self, end: Micros) -> bool:
         """Whether the chain, with its tail, is that of a run which ends at `end`."""
-        oldest = min(self.tail, default=self.last_linked + 1)
-        return not self.broken and self.latest_linked < end and oldest > self.last_linked
+        in_order = not self.waiting or self.waiting[0] > self.last_linked
+        return not self.broken and self.latest_linked < end and in_order
 
     def final(self, end: Micros) -> tuple[int, str]:
         """Number of frames in force before `end`, and the chain over them as hexadecimal digits."""

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.verification.domain.arrivals import BootArrivals
+from services.verification.domain.arrivals import LONG_TAIL, TAIL, BootArrivals
 from services.verification.domain.groups import Group
 from services.verification.domain.judging import BadValues, judge
 from services.verification.domain.kinds.lanes import FAR
@@ -70,6 +70,7 @@ class RunEvaluator:
         self._phase: str | None = None
         self._held = np.zeros((0, 2), np.int64)
         self._arrivals: dict[tuple[str, str], BootArrivals] = {}
+        self._keep: int | None = TAIL
         self._columns, self._rows = _columns(plan)
         self._first = {stream.id: plan.start - stream.max_age for stream in plan.streams}
         self._groups = _groups(plan, self._columns)
@@ -148,7 +149,7 @@ class RunEvaluator:
         arrivals = self._arrivals.get((stream, boot))
         if arrivals is None:
             arrivals = self._arrivals[stream, boot] = BootArrivals()
-        verdict = arrivals.take(seq, content_hash, first)
+        verdict = arrivals.take(seq, content_hash, first, self._keep)
         if verdict is not Verdict.ACCEPTED:
             return Arrival(verdict)
         late: list[str] = []
@@ -353,6 +354,7 @@ def rebuild(
     instants of the frames never fall, and memory stays bounded.
     """
     evaluator = RunEvaluator(plan)
+    evaluator._keep = LONG_TAIL if in_order else None
     for record in lifecycle:
         evaluator.apply(record)
     waiting = 0
@@ -363,6 +365,9 @@ def rebuild(
         evaluator.add_frame(frame)
         waiting += frame.rows
     evaluator.advance()
+    evaluator._keep = TAIL
+    for arrivals in evaluator._arrivals.values():
+        arrivals.shorten(TAIL)
     return evaluator
 
 

@@ -101,6 +101,7 @@ def thaw(evaluator: RunEvaluator, data: bytes) -> bool:
         evaluator._arrivals[boot.stream, boot.boot] = BootArrivals(
             seen=Intervals(boot.starts, boot.ends),
             tail={seq: (content, first) for seq, content, first in boot.tail},
+            waiting=[seq for seq, _, _ in boot.tail],
             link=boot.link,
             linked=boot.linked,
             last_linked=boot.last_linked,

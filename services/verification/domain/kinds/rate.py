@@ -53,6 +53,8 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
         window, min_count, gap = pn[lane, WINDOW], pn[lane, MIN_COUNT], pn[lane, GAP]
         ring, slots = pn[lane, RING], pn[lane, SLOTS]
         head, size, front = sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT]
+        bt, bx, btt, btx = sf[lane, BT], sf[lane, BX], sf[lane, BTT], sf[lane, BTX]
+        judged, latest, broken, best = sn[lane, JUDGED], sn[lane, LAST_T], sn[lane, BREAK_AT], sf[lane, BEST]
         for k in range(count):
             x = values[x0 + k]
             t = times[t0 + k]
@@ -60,11 +62,9 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
                 continue
             if t >= end:
                 break
-            before = start if sn[lane, JUDGED] == 0 else sn[lane, LAST_T]
-            if t - before > gap:
-                sn[lane, BREAK_AT] = t
-            sn[lane, JUDGED] = 1
-            sn[lane, LAST_T] = t
+            if t - (start if judged == 0 else latest) > gap:
+                broken = t
+            judged, latest = 1, t
             while size > 0 and rn[ring + head] <= t - window:
                 if front == 0:
                     mt, mx, tt, tx = 0.0, 0.0, 0.0, 0.0
@@ -76,13 +76,14 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
                         ts = (rn[slot] - start) * 1e-6
                         dt = ts - mt
                         dx = rf[slot, 0] - mx
-                        mt += dt / (j + 1)
-                        mx += dx / (j + 1)
+                        each = 1.0 / (j + 1)
+                        mt += dt * each
+                        mx += dx * each
                         tt += dt * (ts - mt)
                         tx += dt * (rf[slot, 0] - mx)
                         rf[slot, 1], rf[slot, 2], rf[slot, 3], rf[slot, 4] = mt, mx, tt, tx
                     front = size
-                    sf[lane, BT], sf[lane, BX], sf[lane, BTT], sf[lane, BTX] = 0.0, 0.0, 0.0, 0.0
+                    bt, bx, btt, btx = 0.0, 0.0, 0.0, 0.0
                 head += 1
                 if head == slots:
                     head = 0
@@ -100,19 +101,20 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
             size += 1
             nb = size - front
             ts = (t - start) * 1e-6
-            dt = ts - sf[lane, BT]
-            dx = x - sf[lane, BX]
-            sf[lane, BT] += dt / nb
-            sf[lane, BX] += dx / nb
-            sf[lane, BTT] += dt * (ts - sf[lane, BT])
-            sf[lane, BTX] += dt * (x - sf[lane, BX])
+            dt = ts - bt
+            dx = x - bx
+            each = 1.0 / nb
+            bt += dt * each
+            bx += dx * each
+            btt += dt * (ts - bt)
+            btx += dt * (x - bx)
             if t - window < start or size < min_count:
                 continue
-            tt, tx = sf[lane, BTT], sf[lane, BTX]
+            tt, tx = btt, btx
             if front > 0:
                 slot = ring + head
-                dt = sf[lane, BT] - rf[slot, 1]
-                dx = sf[lane, BX] - rf[slot, 2]
+                dt = bt - rf[slot, 1]
+                dx = bx - rf[slot, 2]
                 share = front * nb / size
                 tt = rf[slot, 3] + tt + dt * dt * share
                 tx = rf[slot, 4] + tx + dt * dx * share
@@ -120,16 +122,18 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
                 continue
             slope = tx / tt
             margin = min(slope - low, high - slope)
-            if margin < 0.0 and sn[lane, PROOF] == 0 and sn[lane, BREAK_AT] <= t - window:
+            if margin < 0.0 and sn[lane, PROOF] == 0 and broken <= t - window:
                 sn[lane, PROOF] = PROVEN_FAIL
                 sn[lane, DECIDED_AT] = t
                 changed += 1
-            if margin < sf[lane, BEST]:
-                sf[lane, BEST] = margin
+            if margin < best:
+                best = margin
                 sf[lane, WORST_SLOPE] = slope
                 sn[lane, WORST_AT] = t
                 for w in range(width):
                     sw[lane, w] = places[r0 + k * width + w]
+        sf[lane, BT], sf[lane, BX], sf[lane, BTT], sf[lane, BTX], sf[lane, BEST] = bt, bx, btt, btx, best
+        sn[lane, JUDGED], sn[lane, LAST_T], sn[lane, BREAK_AT] = judged, latest, broken
         sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT] = head, size, front
         sn[lane, CLOSED] = lanes[lane, 3]
     return changed

@@ -103,6 +103,7 @@ def sliding_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
         ring, slots = pn[lane, RING], pn[lane, SLOTS]
         head, size, front = sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT]
         back_mean, back_m2 = sf[lane, M1], sf[lane, M2]
+        judged, latest, broken, best = sn[lane, JUDGED], sn[lane, LAST_T], sn[lane, BREAK_AT], sf[lane, BEST]
         for k in range(count):
             x = values[x0 + k]
             t = times[t0 + k]
@@ -110,11 +111,9 @@ def sliding_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                 continue
             if t >= end:
                 break
-            before = start if sn[lane, JUDGED] == 0 else sn[lane, LAST_T]
-            if t - before > gap:
-                sn[lane, BREAK_AT] = t
-            sn[lane, JUDGED] = 1
-            sn[lane, LAST_T] = t
+            if t - (start if judged == 0 else latest) > gap:
+                broken = t
+            judged, latest = 1, t
             while size > 0 and rn[ring + head] <= t - window:
                 if code == PERCENTILE:
                     remove_ordered(rf, ring, size, rf[ring + head, 0])
@@ -168,17 +167,18 @@ def sliding_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
             margin = min(value - low, high - value)
             if margin < 0.0 and sn[lane, PROOF] == 0:
                 beyond = (code == MIN and value < low) or (code == MAX and value > high)
-                if beyond or sn[lane, BREAK_AT] <= t - window:
+                if beyond or broken <= t - window:
                     sn[lane, PROOF] = PROVEN_FAIL
                     sn[lane, DECIDED_AT] = t
                     changed += 1
-            if margin < sf[lane, BEST]:
-                sf[lane, BEST] = margin
+            if margin < best:
+                best = margin
                 sf[lane, WORST] = value
                 sn[lane, WORST_AT] = t
                 for w in range(width):
                     sw[lane, w] = places[r0 + k * width + w]
-        sf[lane, M1], sf[lane, M2] = back_mean, back_m2
+        sf[lane, M1], sf[lane, M2], sf[lane, BEST] = back_mean, back_m2, best
+        sn[lane, JUDGED], sn[lane, LAST_T], sn[lane, BREAK_AT] = judged, latest, broken
         sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT] = head, size, front
         sn[lane, CLOSED] = lanes[lane, 3]
     return changed

@@ -1,0 +1,162 @@
+"""The normative conventions, each with numbers worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.verification.domain.outcomes import Outcome
+from tests.unit.verification.building import NAN, SECOND, begun, fed, held, kpa, one, plan_of, seconds, two, verdict
+
+BAND = {"kind": "band", "low": kpa(90), "high": kpa(110)}
+
+
+def test_equality_with_a_limit_passes() -> None:  # V-9, conventions
+    state = verdict(BAND, [100, 110, 100])
+    assert (state.outcome, state.margin) == (Outcome.PASS, 0.0)
+
+
+def test_the_worst_instant_is_the_earliest_of_equals_and_the_evidence_its_sample() -> None:  # V-13
+    state = verdict(BAND, [100, 112, 100, 112])
+    assert (state.outcome, state.margin, state.worst_at, state.worst_value) == (Outcome.FAIL, -2.0, SECOND, 112.0)
+    assert state.share == pytest.approx(-0.2)  # of half the band, 10 kPa
+    assert state.evidence is not None
+    assert [(s.role, s.stream, s.boot, s.seq, s.row) for s in state.evidence.samples] == [
+        ("worst", "line/one", "boot", 0, 1)
+    ]
+
+
+def test_a_phase_is_half_open_and_the_value_carried_into_it_is_not_judged_pointwise() -> None:  # conventions
+    plan = plan_of({"signal": "one.x"} | BAND | {"phase": "q"})
+    live = fed(plan, begun(0), one([(9, 500)]), begun(10, "q"), begun(12, "x"), one([(10, 100), (12, 900)], seq=1))
+    assert [(s.outcome, s.margin) for s in live.states()] == [(Outcome.PASS, 10.0)]
+
+
+def test_limits_are_converted_to_the_channels_unit() -> None:  # V-8
+    state = verdict({"kind": "band", "high": {"value": 1.1, "unit": "bar"}}, [100, 109])
+    assert state.margin == pytest.approx(1.0)
+    assert state.unit == "kPa"
+
+
+def test_a_guard_band_takes_the_uncertainty_off_every_limit() -> None:  # V-9: U = 2 kPa, r = 1.5, w = 3 kPa
+    rule = {"decision": {"rule": "guard_band", "multiplier": 1.5}}
+    assert verdict(BAND | rule, [100, 107]).margin == 0.0
+    assert verdict(BAND | rule, [100, 108]).outcome is Outcome.FAIL
+
+
+def test_hold_counts_held_values_up_to_the_next_sample() -> None:  # V-6: in band on [1 s, 4 s)
+    criterion = {"kind": "hold", "low": kpa(90), "high": kpa(110), "duration": seconds(3)}
+    state = verdict(criterion, [80, 100, 95, 104, 80])
+    assert (state.outcome, state.margin, state.time_margin) == (Outcome.PASS, 5.0, 0)
+    assert state.decided_at == 4 * SECOND
+    assert verdict(criterion, [80, 100, 95, 80, 80]).time_margin == -SECOND
+
+
+def test_a_held_value_lasts_no_longer_than_the_maximum_age() -> None:  # conventions: 3 s
+    criterion = {"kind": "hold", "low": kpa(90), "duration": seconds(4)}
+    assert verdict(criterion, [100, NAN, NAN, 100, 100]).outcome is Outcome.PASS
+    state = verdict(criterion, [100, NAN, NAN, NAN, 100, 100, 100])
+    assert (state.outcome, state.time_margin) == (Outcome.FAIL, -SECOND)
+
+
+def test_the_clock_of_a_hold_stops_in_held_when_the_criterion_says_so() -> None:  # V-2
+    criterion = {"kind": "hold", "low": kpa(90), "duration": seconds(4)}
+    xs = [100, 100, 50, 50, 100, 100, 100, 50]
+    stopped = verdict(criterion | {"clock_in_hold": "stop"}, xs, holds=held(2, 4))
+    assert (stopped.outcome, stopped.decided_at) == (Outcome.PASS, 6 * SECOND)  # 0–2 s and 4–6 s
+    assert verdict(criterion, xs, holds=held(2, 4)).outcome is Outcome.FAIL
+
+
+def test_the_longest_excursion_may_last_exactly_as_long_as_allowed() -> None:  # V-6
+    criterion = {"kind": "longest_excursion", "high": kpa(110), "at_most": seconds(2)}
+    state = verdict(criterion, [100, 120, 120, 100, 120, 100])
+    assert (state.outcome, state.margin, state.unit, state.time_out) == (Outcome.PASS, 0.0, "s", 3 * SECOND)
+    state = verdict(criterion, [100, 120, 120, 130, 100])
+    assert (state.outcome, state.decided_at, state.worst_at) == (Outcome.FAIL, 3 * SECOND, 3 * SECOND)
+
+
+def test_a_gap_ends_an_excursion() -> None:  # conventions: 120 holds for 3 s, then nothing is known
+    criterion = {"kind": "longest_excursion", "high": kpa(110), "at_most": seconds(3)}
+    assert verdict(criterion, [120, NAN, NAN, NAN, 120, 100]).margin == 0.0
+
+
+def test_cumulative_time_out_adds_the_excursions() -> None:  # V-6
+    criterion = {"kind": "cumulative_time_out", "high": kpa(110), "at_most": seconds(2.5)}
+    state = verdict(criterion, [120, 100, 120, 100, 120, 100])
+    assert (state.outcome, state.margin, state.decided_at) == (Outcome.FAIL, -0.5, 4 * SECOND + SECOND // 2)
+
+
+def test_settle_judges_staying_from_the_time_given_and_overshoot_always() -> None:  # V-6
+    criterion = {"kind": "settle", "target": kpa(100), "tolerance": kpa(2), "by": seconds(2), "overshoot": kpa(5)}
+    state = verdict(criterion, [50, 104, 101, 99])
+    assert (state.outcome, state.margin, state.time_margin) == (Outcome.PASS, 1.0, 0)
+    assert verdict(criterion, [50, 106, 101, 99]).margin == -1.0  # 6 kPa beyond, 5 allowed
+    assert verdict(criterion, [50, 40, 101, 103]).outcome is Outcome.FAIL  # left the band again
+    assert verdict(criterion, [50, 101]).reason == "not_reached"
+
+
+def test_a_slope_is_the_least_squares_line_of_the_window() -> None:  # V-6: (-1.5·0 - 0.5·1 + 0.5·4 + 1.5·9)/5 = 3 kPa/s
+    criterion = {"kind": "rate_of_change", "window": seconds(4), "high": {"value": 240, "unit": "kPa/min"}}
+    state = verdict(criterion, [5, 0, 1, 4, 9])
+    assert state.margin == pytest.approx(60.0)
+    assert state.unit == "kPa/min"
+    assert state.worst_value == pytest.approx(180.0)
+
+
+def test_a_slope_of_a_temperature_has_kelvin_in_its_unit() -> None:  # V-8
+    criterion = {
+        "kind": "rate_of_change",
+        "signal": "one.temperature",
+        "window": seconds(2),
+        "high": {"value": 6, "unit": "K/min"},
+    }
+    assert verdict(criterion, [0, 0, 0, 0]).margin == pytest.approx(6.0)
+
+
+def test_sd_has_n_minus_1_and_a_percentile_is_linear_between_order_statistics() -> None:  # conventions
+    statistics = {"kind": "window_statistics", "high": kpa(10)}
+    assert verdict(statistics | {"statistic": "sd"}, [1, 2, 3, 4]).worst_value == pytest.approx((5 / 3) ** 0.5)
+    state = verdict(statistics | {"statistic": "percentile", "percentile": 90}, [1, 2, 3, 4])
+    assert state.worst_value == pytest.approx(3.7)  # rank 0.9·3 = 2.7
+
+
+def test_a_sliding_window_is_open_at_its_start() -> None:  # conventions: (1 s, 3 s] holds the samples at 2 s and 3 s
+    criterion = {
+        "kind": "window_statistics",
+        "statistic": "mean",
+        "windows": "sliding",
+        "window": seconds(2),
+        "high": kpa(9),
+    }
+    state = verdict(criterion, [9, 9, 1, 2])
+    assert [state.margin, state.worst_at] == [4.0, 2 * SECOND]  # (9 + 1)/2 at 2 s; 9 at 1 s is no window yet
+
+
+def test_tumbling_windows_are_judged_when_they_fit_the_phase() -> None:
+    criterion = {
+        "kind": "window_statistics",
+        "statistic": "max",
+        "windows": "tumbling",
+        "window": seconds(2),
+        "high": kpa(5),
+    }
+    assert verdict(criterion, [1, 2, 3, 4, 100]).margin == 1.0
+
+
+def test_several_channels_meet_by_held_values_at_every_instant_of_any() -> None:  # conventions
+    criterion = {"kind": "band", "signal": {"op": "difference", "of": ["one.x", "two.z"]}, "high": kpa(6)}
+    live = fed(plan_of(criterion), begun(), one([(0, 10), (1, 11), (2, 12)]), two([(1, 5000), (2, 7000)]))
+    state = live.states()[0]
+    assert (state.quality.samples, state.high) == (2, 0.0)  # at 1 s 11 - 5 kPa; at 0 s z is not defined; at 2 s 12 - 7
+
+
+def test_a_balance_is_relative_to_what_goes_in() -> None:  # V-6
+    criterion = {"kind": "balance", "inputs": ["one.x"], "outputs": ["two.z"], "fraction": 0.1}
+    live = fed(plan_of(criterion), begun(), one([(0, 10), (1, 10)]), two([(0, 9000), (1, 8500)]))
+    assert live.states()[0].high == pytest.approx(-0.5)  # 1.0 kPa allowed, 1.5 kPa lost
+    assert live.states()[0].outcome is Outcome.FAIL
+
+
+def test_a_stuck_value_is_found() -> None:  # V-6
+    criterion = {"kind": "data_quality", "max_stuck": seconds(2)}
+    assert verdict(criterion, [1, 2, 2, 2, 3]).outcome is Outcome.PASS
+    assert verdict(criterion, [1, 2, 2, 2, 2, 3]).outcome is Outcome.FAIL
