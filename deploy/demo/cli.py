@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -25,7 +26,6 @@ from deploy.local.places import REPOSITORY
 
 INSTALLATION = "demo"
 SUMMARY = REPOSITORY / "build" / "demo-summary.json"
-LEDGER = REPOSITORY / "build" / "demo-ledger.jsonl"
 ENVIRONMENT = {
     "PILOTLINE_CLOSE_GRACE": "1",
     "PILOTLINE_METER_INSTANCE": "demo",
@@ -44,9 +44,18 @@ _READERS = {"ingest.sink": "stored", "verification.worker": "judged", "billing.m
 )
 @click.option("--keep", is_flag=True, help="leave everything running after the summary, until Ctrl-C")
 @click.option(
+    "--summary",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=SUMMARY,
+    show_default="build/demo-summary.json",
+    help="where the results are written",
+)
+@click.option(
     "--runs", "count", type=click.IntRange(1, len(RUNS)), default=len(RUNS), show_default=True, help="how many runs"
 )
-def demo(speed: float | None, keep: bool, count: int) -> None:
+@click.pass_obj
+def demo(name: str, speed: float | None, keep: bool, file: Path, count: int) -> None:
     """Replay eleven recorded runs of a chemical pilot plant with trouble on purpose, and check every result.
 
     Brings up Kafka, TimescaleDB and every process in an installation of its own, pushes 48 h of 52 channels per run through the
@@ -57,11 +66,13 @@ def demo(speed: float | None, keep: bool, count: int) -> None:
     console = Console()
     began = time.monotonic()
     plan = demo_plan(RUNS[:count])
-    with installed(INSTALLATION, fresh=True, environment=ENVIRONMENT, console=console) as system:
+    with installed(
+        INSTALLATION if name == "default" else name, fresh=True, environment=ENVIRONMENT, console=console
+    ) as system:
         system.supervisor.wait_all_ready(_READY_WITHIN)
         _addresses(console, system)
         told, found = _told(console, system, plan, speed)
-        _report(console, told, found, time.monotonic() - began)
+        _report(console, told, found, file, time.monotonic() - began)
         if keep or speed is not None:
             _stay(console, system)
     if not all(check.passed for check in found):
@@ -85,13 +96,13 @@ def all_checks(told: Told, plan: Plan) -> list[checks.Check]:
     ]
 
 
-def _report(console: Console, told: Told, found: list[checks.Check], seconds: float) -> None:
+def _report(console: Console, told: Told, found: list[checks.Check], file: Path, seconds: float) -> None:
     summary.show(console, told, found)
-    summary.write(SUMMARY, summary.document(told, found, seconds=seconds))
-    told.ledger.write(LEDGER)
+    summary.write(file, summary.document(told, found, seconds=seconds))
+    told.ledger.write(file.with_name(f"{file.stem}-ledger.jsonl"))
     failed = [check.name for check in found if not check.passed]
-    verdict = f"[red]{len(failed)} of {len(found)} checks failed" if failed else f"[green]all {len(found)} checks hold"
-    console.print(f"{verdict}[/], {seconds:.0f} s; {SUMMARY.relative_to(REPOSITORY)}", highlight=False)
+    said = f"[red]{len(failed)} of {len(found)} checks failed" if failed else f"[green]all {len(found)} checks hold"
+    console.print(f"{said}[/], {seconds:.0f} s; {file}", highlight=False)
 
 
 def _stay(console: Console, system: Installation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,8 +61,11 @@ class Office:
         place = f"/v1/invoices/{draft['id']}"
         invoice = await self._service.ask("POST", f"{place}/finalise")
         lines = (await self._service.ask("GET", f"{place}/lines"))["items"]
-        explanations = [await self._service.ask("GET", f"/v1/lines/{line['id']}/explain") for line in lines]
+        explanations = await asyncio.gather(*(self._explained(invoice, line) for line in lines))
         return Billed(invoice, lines, explanations, await self._service.ask("POST", f"{place}/verify"))
+
+    async def _explained(self, invoice: Document, line: Document) -> Document:
+        return await self._service.ask("GET", f"/v1/lines/{line['id']}/explain", params={"invoice": invoice["id"]})
 
     async def metered(self) -> bool:
         """Whether everything the meter has seen of the line is in the ledger."""
