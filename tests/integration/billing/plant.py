@@ -270,14 +270,18 @@ def until(
         time.sleep(0.05)
 
 
-def settled(database: str, topics: Topics, *, offsets: int) -> bool:
-    """The meter has applied everything up to the log's end, nothing is stale, published or on its way to the ledger."""
+def settled(database: str, topics: Topics, *, sent: int) -> bool:
+    """The meter has applied everything sent and every gap record of the sink; nothing is stale, unpublished or on its way to the ledger."""
     rows = query(
         database,
-        """select (select coalesce(sum(next_offset), 0) from messaging.position where processor = 'billing.meter' and topic = %s),
+        """select (select coalesce(sum(next_offset), 0) from messaging.position where processor = 'billing.meter' and topic = %s)
+                    - (select count(*) from ingest.outbox where published_seq is not null),
+                  (select coalesce(sum(next_offset), 0) from messaging.position where processor = 'ingest.sink' and topic = %s)
+                    - (select count(*) from ingest.outbox),
                   (select count(*) from billing.meter_state where stale_since is not null),
-                  (select count(*) from billing.outbox where published_seq is null),
-                  (select count(*) from billing.outbox o left join billing.usage_event e on e.id = o.event_id::text where e.id is null)""",
+                  (select count(*) from billing.outbox o left join billing.usage_event e on e.id = o.event_id::text
+                   where e.id is null or o.published_seq is null)""",
+        topics.line_records,
         topics.line_records,
     )
-    return rows[0] == (offsets, 0, 0, 0)
+    return rows[0] == (sent, sent, 0, 0)
