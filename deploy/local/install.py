@@ -198,14 +198,10 @@ def _archive_classes(folder: Path, libs: Path) -> None:
 def _install_postgres(cache: Path, folder: Path, report: Report) -> None:
     report("downloading", 0)
     log = folder.with_suffix(".log")
-    unpack = [
-        "mmdebstrap",
-        "--variant=extract",
-        f"--include={','.join(_PACKAGES)}",
-        _SUITE,
-        str(folder),
-        debian_mirror(),
-    ]
+    # Only unpacked, nothing is run in it: an ordinary user needs no namespaces for that.
+    mode = "root" if os.geteuid() == 0 else "chrootless"
+    options = [f"--mode={mode}", "--variant=extract", f"--include={','.join(_PACKAGES)}"]
+    unpack = ["mmdebstrap", *options, _SUITE, str(folder), debian_mirror()]
     with _follow(unpack, log) as process:
         while process.poll() is None:
             report("downloading", _size(folder))

@@ -32,17 +32,25 @@ fi
 
 # pip's several hundred lines as one that counts.
 count() {
-  awk '/^ *(Downloading|Using cached) / {n++; printf "\r[venv] %d packages fetched ", n >"/dev/stderr"}
-       /^Installing collected/ {printf "\r[venv] %d packages fetched, installing\n", n >"/dev/stderr"}'
+  local terminal=0
+  [ ! -t 2 ] || terminal=1
+  awk -v terminal="$terminal" '
+    /^ *(Downloading|Using cached) / {n++; if (terminal) printf "\r[venv] %d packages fetched ", n >"/dev/stderr"}
+    /^Installing collected/ {printf "%s[venv] %d packages fetched, installing\n", terminal ? "\r" : "", n >"/dev/stderr"}'
 }
 
 [ -x "$venv/bin/python" ] && suits "$venv/bin/python" || "$python" -m venv --clear "$venv"
 say "installing the requirements into $venv"
-if command -v uv >/dev/null; then
-  uv pip install --quiet --python "$venv/bin/python" --require-hashes -r requirements/dev.txt
-  uv pip install --quiet --python "$venv/bin/python" --no-deps -e .
-else
+with_uv() {
+  command -v uv >/dev/null || return 1
+  uv pip install --quiet --python "$venv/bin/python" --require-hashes -r requirements/dev.txt \
+    && uv pip install --quiet --python "$venv/bin/python" --no-deps -e .
+}
+with_pip() {
   export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-  "$venv/bin/python" -m pip install --require-hashes -r requirements/dev.txt --progress-bar off | count
+  # Compiled when imported: half the time of an installation is compiling what is never used.
+  "$venv/bin/python" -m pip install --no-compile --progress-bar off --require-hashes -r requirements/dev.txt | count
   "$venv/bin/python" -m pip install --quiet --no-deps -e .
-fi
+}
+# uv does not read pip's configuration, so where only pip knows the way to an index, pip goes it.
+with_uv || with_pip

@@ -68,6 +68,7 @@ def remove_orphans(parent: Path) -> None:
         lease = Lease(lease_file)
         if lease.try_take():
             shutil.rmtree(lease_file.with_suffix(""), ignore_errors=True)
+            lease_file.with_suffix(".starting").unlink(missing_ok=True)
             lease_file.unlink()
             lease.release()
 
