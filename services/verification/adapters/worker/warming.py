@@ -13,7 +13,19 @@ from shared.kernel.times import SECOND
 
 _DURATION = {"value": 2, "unit": "s"}
 _LIMITS = {"low": {"value": 0, "unit": "kPa"}, "high": {"value": 5, "unit": "kPa"}}
-_KINDS: tuple[dict[str, object], ...] = (
+_Document = dict[str, object]
+
+
+def _statistic(statistic: str, windows: str) -> _Document:
+    document: _Document = {"kind": "window_statistics", **_LIMITS, "statistic": statistic, "windows": windows}
+    if windows != "phase":
+        document["window"] = _DURATION
+    if statistic == "percentile":
+        document["percentile"] = 50
+    return document
+
+
+_KINDS: tuple[_Document, ...] = (
     {"kind": "band", **_LIMITS},
     {"kind": "hold", **_LIMITS, "duration": _DURATION},
     {"kind": "longest_excursion", **_LIMITS, "at_most": _DURATION},
@@ -27,9 +39,7 @@ _KINDS: tuple[dict[str, object], ...] = (
     },
     {"kind": "rate_of_change", "high": {"value": 9, "unit": "kPa/s"}, "window": _DURATION},
     *(
-        {"kind": "window_statistics", **_LIMITS, "statistic": statistic, "windows": windows}
-        | ({} if windows == "phase" else {"window": _DURATION})
-        | ({"percentile": 50} if statistic == "percentile" else {})
+        _statistic(statistic, windows)
         for statistic in ("mean", "sd", "min", "max", "rms", "percentile")
         for windows in ("phase", "tumbling", "sliding")
     ),
