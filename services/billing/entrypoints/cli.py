@@ -238,7 +238,7 @@ def usage_summary(line: str | None, run_id: str | None, start: str | None, end: 
         state = f"{row['state']}/{row['sub_state']}" if row["sub_state"] else row["state"]
         click.echo(f"{row['instrument']:24} {state:28} {row['responsible']:14} {row['hours']:>14} h")
     for row in quantities:
-        click.echo(f"{row['instrument']:24} {row['name']:28} {row['kind']:14} {row['value']:>14} {row['unit']}")
+        click.echo(f"{row['instrument']:24} {row['name']:28} {row['kind']:14} {row['value'] or '-':>14} {row['unit']}")
 
 
 def _text(file: Path) -> str:
