@@ -109,11 +109,12 @@ def effective(rows: Iterable[LedgerRow]) -> tuple[LedgerRow, ...]:
 
 
 def slice_digest(rows: Sequence[LedgerRow]) -> str:
-    """SHA-256 over (tenant, source, key, content hash) of effective rows, in the order `effective` gives."""
-    hasher = hashlib.sha256()
-    for row in rows:
-        hasher.update(f"{row.tenant}\x00{row.source}\x00{row.key.hex}{row.content_hash}\n".encode())
-    return hasher.hexdigest()
+    """SHA-256 over the content hashes of effective rows, one per line, in the order `effective` gives.
+
+    A content hash covers what a row says and which segment of which tenant says it, but neither its revision nor its ledger number: so the
+    same facts have the same digest whatever was corrected on the way.
+    """
+    return hashlib.sha256("\n".join([row.content_hash for row in rows]).encode()).hexdigest()
 
 
 def _order(row: LedgerRow) -> tuple[Micros, str, str, UUID]:

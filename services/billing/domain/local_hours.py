@@ -1,5 +1,5 @@
 """Clock hours, days and months of a platform's time zone (IANA), as instants. Safe over DST: an hour cell ends wherever the local clock
-reaches a full hour or jumps."""
+reaches a full hour or jumps. No zone is taken to change twice within a UTC day."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.kernel.errors import Invalid
-from shared.kernel.times import HOUR, Micros, micros, utc
+from shared.kernel.times import DAY, HOUR, Micros, micros, utc
 
 _CACHED_HOURS = 100_000
 
@@ -34,6 +34,7 @@ class LocalHours:
     zone: str
     _info: ZoneInfo = field(init=False, repr=False)
     _cells: dict[int, tuple[HourCell, ...]] = field(init=False, repr=False, default_factory=dict)
+    _days: dict[int, Micros | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
@@ -53,6 +54,7 @@ class LocalHours:
         if cells is None:
             if len(self._cells) >= _CACHED_HOURS:
                 self._cells.clear()
+                self._days.clear()
             cells = self._cells[hour] = tuple(self._cells_of(hour))
         for cell in cells:
             if instant < cell.end:
@@ -73,6 +75,15 @@ class LocalHours:
         return self.day_start(date(year, month, 1)), self.day_start(following)
 
     def _offset(self, instant: Micros) -> Micros:
+        """Offset from UTC at an instant. A day on which it does not change is asked once: the zone database is slow."""
+        day = instant // DAY
+        if day not in self._days:
+            first, last = self._look_up(day * DAY), self._look_up((day + 1) * DAY - 1)
+            self._days[day] = first if first == last else None
+        constant = self._days[day]
+        return self._look_up(instant) if constant is None else constant
+
+    def _look_up(self, instant: Micros) -> Micros:
         offset = utc(instant).astimezone(self._info).utcoffset()
         assert offset is not None
         return offset // timedelta(microseconds=1)
