@@ -2,7 +2,7 @@
 
 event = usage_event(segment)                 # deterministic: the same segment and revision give the same bytes
 outbox row: event_id = UUID(event.id), topic usage.events, key = segment.line, kind = Kind.EVENT, value = encode_event(event)
-usage = parse_usage(decode_event(value))     # Reject(usage_type | usage_malformed | usage_value | usage_interval | usage_digest)
+usage = parse_usage(decode_event(value))     # Reject(usage_type | usage_malformed | usage_interval | usage_identity | usage_digest)
 (usage.tenant, usage.source, usage.id)       # the dedup key, for ever; usage.content_hash tells a duplicate from a conflict
 """
 
@@ -164,12 +164,12 @@ def parse_usage(event: CloudEvent) -> Usage:
 
 def segment_document(segment: Segment) -> dict[str, Any]:
     """The segment as JSON values: decimals and seconds as strings, instants as RFC 3339."""
-    outcome, context = segment.outcome, segment.context
+    outcome, context, key = segment.outcome, segment.context, segment.key
     return {
         "tenant": segment.platform,
-        "key": str(segment.key),
+        "key": str(key),
         "revision": segment.revision,
-        "supersedes": str(event_id(segment.key, segment.revision - 1)) if segment.revision else None,
+        "supersedes": str(event_id(key, segment.revision - 1)) if segment.revision else None,
         "void": segment.void,
         "model": segment.model,
         "line": segment.line,
@@ -246,7 +246,8 @@ def _check(event: CloudEvent, data: _Data, segment: Segment) -> None:
         or segment.measured + segment.inferred + segment.unknown != segment.end - segment.start
     ):
         raise Reject("usage_interval", f"the durations of {event.id} do not sum to [{data.start}, {data.end})")
-    if data.key != segment.key or event.id != str(event_id(segment.key, segment.revision)):
+    key = segment.key
+    if data.key != key or event.id != str(event_id(key, segment.revision)):
         raise Reject("usage_identity", f"{event.id} is not the id of revision {segment.revision} of this segment")
     if data.content_hash != segment.content_digest():
         raise Reject("usage_digest", f"the content of {event.id} is not what its digest says")
