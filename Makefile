@@ -8,6 +8,10 @@ WEB := services/verification/entrypoints/web
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -q
 
+# Those of O-12 that there are, in the order in which they run.
+BENCHES := $(filter $(basename $(notdir $(wildcard tests/perf/*.py))), \
+	sink end_to_end evaluator live_latency what_if metering close_period rating pages memory)
+
 .PHONY: help venv assets servers check test test-docker chaos bench demo up down
 
 help: ## this list
@@ -42,11 +46,12 @@ test-docker: venv ## the tests that need a Docker engine, and the servers' tests
 chaos: venv servers ## processes and servers killed at random, with a ledger of every record
 	$(PYTEST) -m chaos tests/chaos
 
-bench: venv servers ## every benchmark, or one: make bench NAME=sink
+bench: venv servers ## every benchmark and docs/performance.md, or one: make bench NAME=sink
 ifdef NAME
 	@$(BIN)/python -m tests.perf.$(NAME)
 else
-	@for bench in $$($(BIN)/python -m tests.perf); do $(BIN)/python -m tests.perf.$$bench || exit 1; done
+	@for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python -m tests.perf.$$bench || exit 1; done
+	@$(BIN)/python -m tests.perf.page
 endif
 
 demo: venv assets ## everything set up, then eleven recorded runs with trouble on purpose; leaves nothing running
