@@ -73,10 +73,8 @@ def _found(trouble: Trouble, facts: Facts, ledger: Ledger) -> tuple[bool, str]:
             return "duplicate" in answers and facts.streams[stream].duplicate >= 1, f"answers: {', '.join(answers)}"
         case Late():
             late = facts.runs[trouble.run].late if trouble.run in facts.runs else 0
-            closed = gap is not None and gap.closed
-            return closed and facts.streams[
-                stream
-            ].late >= 1, f"gap {'closed' if closed else 'not closed'}, late in the run: {late}"
+            passed = gap is not None and gap.closed and facts.streams[stream].late >= 1 and late >= 1
+            return passed, f"gap opened and closed: {gap is not None and gap.closed}; late for the run: {late}"
         case Missing():
             return gap is not None and not gap.closed, f"gap {gap}"
         case WrongUnit():

@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.demo import billing_checks, checks, settling, summary
+from deploy.demo.asking import RefusedError
 from deploy.demo.configuration import demo_plan
 from deploy.demo.plan import Begin, Plan, Send, Step
 from deploy.demo.story import Listener, Told, tell
 from deploy.demo.tennessee import RUNS
-from deploy.local.installation import Installation, installed
+from deploy.local.apt import MissingTool
+from deploy.local.installation import AlreadyRunning, Installation, Misconfigured, installed
 from deploy.local.places import REPOSITORY
 
 INSTALLATION = "demo"
@@ -35,6 +37,9 @@ ENVIRONMENT = {
 """The replay keeps no run waiting after its end, and a killed process gets its partitions back at once."""
 
 _READY_WITHIN = 120.0
+_WIDTH = 160
+_DOORS = ("http", "verification-api", "billing-api")
+"""What has to serve before the story begins. The readers of the log may come later: it keeps everything for them."""
 _READERS = {"ingest.sink": "stored", "verification.worker": "judged", "billing.meter": "metered"}
 
 
@@ -63,24 +68,63 @@ def demo(name: str, speed: float | None, keep: bool, file: Path, count: int) -> 
     plant in a second and leaves the pages open.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console()
-    began = time.monotonic()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    stages = Stages()
     plan = demo_plan(RUNS[:count])
-    with installed(
-        INSTALLATION if name == "default" else name, fresh=True, environment=ENVIRONMENT, console=console
-    ) as system:
-        system.supervisor.wait_all_ready(_READY_WITHIN)
+    with (
+        plain_failures(),
+        installed(
+            INSTALLATION if name == "default" else name, fresh=True, environment=ENVIRONMENT, console=console
+        ) as system,
+    ):
+        for process in _DOORS:
+            system.supervisor.wait_ready(process, _READY_WITHIN)
         _addresses(console, system)
-        told, found = _told(console, system, plan, speed)
-        _report(console, told, found, file, time.monotonic() - began)
+        stages.begin("prepare")
+        told, found = _told(console, system, plan, speed, stages)
+        stages.end()
+        _report(console, told, found, file, stages)
         if keep or speed is not None:
             _stay(console, system)
     if not all(check.passed for check in found):
         sys.exit(1)
 
 
-def _told(console: Console, system: Installation, plan: Plan, speed: float | None) -> tuple[Told, list[checks.Check]]:
-    with _shown(console, plan) as listener:
+class Stages:
+    """How long each part of the story took, in seconds; the first is `start`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._name = "start"
+        self._since = time.monotonic()
+
+    def begin(self, name: str) -> None:
+        """The stage before ends."""
+        self.end()
+        self._name = name
+
+    def end(self) -> None:
+        now = time.monotonic()
+        self.seconds[self._name] = round(now - self._since, 1)
+        self._since = now
+
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+
+@contextmanager
+def plain_failures() -> Iterator[None]:
+    """What a person can mend is told in a sentence; everything else keeps its traceback."""
+    try:
+        yield
+    except (MissingTool, AlreadyRunning, Misconfigured, TimeoutError, RefusedError, settling.Unsettled) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _told(
+    console: Console, system: Installation, plan: Plan, speed: float | None, stages: Stages
+) -> tuple[Told, list[checks.Check]]:
+    with _shown(console, plan, stages) as listener:
         told = asyncio.run(tell(system, plan, listener, speed=speed))
     return told, all_checks(told, plan)
 
@@ -96,13 +140,13 @@ def all_checks(told: Told, plan: Plan) -> list[checks.Check]:
     ]
 
 
-def _report(console: Console, told: Told, found: list[checks.Check], file: Path, seconds: float) -> None:
+def _report(console: Console, told: Told, found: list[checks.Check], file: Path, stages: Stages) -> None:
     summary.show(console, told, found)
-    summary.write(file, summary.document(told, found, seconds=seconds))
+    summary.write(file, summary.document(told, found, seconds=stages.seconds))
     told.ledger.write(file.with_name(f"{file.stem}-ledger.jsonl"))
     failed = [check.name for check in found if not check.passed]
     said = f"[red]{len(failed)} of {len(found)} checks failed" if failed else f"[green]all {len(found)} checks hold"
-    console.print(f"{said}[/], {seconds:.0f} s; {file}", highlight=False)
+    console.print(f"{said}[/], {stages.total():.0f} s; {file}", highlight=False)
 
 
 def _stay(console: Console, system: Installation) -> None:
@@ -120,7 +164,7 @@ def _addresses(console: Console, system: Installation) -> None:
 
 
 @contextmanager
-def _shown(console: Console, plan: Plan) -> Iterator[Listener]:
+def _shown(console: Console, plan: Plan, stages: Stages) -> Iterator[Listener]:
     """Progress bars: what is sent, and how far each reader of the log has come."""
     steps = list(plan.steps())
     total = sum(len(step.batches) for step in steps if isinstance(step, Send))
@@ -148,7 +192,11 @@ def _shown(console: Console, plan: Plan) -> Iterator[Listener]:
                 bars.update(bar, completed=max(0, done - progress[name]))
             bars.update(runs, completed=len(plan.runs) - progress["runs"])
 
-        yield Listener(lambda stage: bars.update(sent, note=stage), on_step, on_progress)
+        def on_stage(name: str) -> None:
+            stages.begin(name)
+            bars.update(sent, note=name)
+
+        yield Listener(on_stage, on_step, on_progress)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

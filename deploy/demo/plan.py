@@ -44,7 +44,7 @@ class Duplicate(Trouble):
 
 @dataclass(frozen=True, slots=True)
 class Late(Trouble):
-    """The batch is sent `by` hours of event time too late, behind its successors."""
+    """The batch is sent `by` hours of event time too late, behind its successors and what became of them."""
 
     by: int
 
@@ -171,6 +171,14 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing is sent until everything sent so far has had its effects, as it would in an hour of real time. What comes then and belongs
+    before is late for every reader."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The run is complete at `at`."""
 
@@ -178,7 +186,7 @@ class Finish:
     at: Micros
 
 
-Step = Begin | Enter | Send | Finish | Kill
+Step = Begin | Enter | Send | Pause | Finish | Kill
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +247,10 @@ class Plan:
             batches: list[Batch] = []
             for stream in STREAMS:
                 batches += self._with_trouble(stream, sent[stream][hour], hour, delayed)
-            yield Send(run, start + (hour + 1) * HOUR, (*batches, *delayed.pop(hour, ())))
-        left = [batch for hour in sorted(delayed) for batch in delayed[hour]]
-        if left:
-            yield Send(run, start + LENGTH, tuple(left))
+            yield Send(run, start + (hour + 1) * HOUR, tuple(batches))
+            if hour in delayed:
+                yield Pause(run)
+                yield Send(run, start + (hour + 1) * HOUR, tuple(delayed[hour]))
         yield Finish(run, start + LENGTH)
 
     def _with_trouble(self, stream: str, batch: Batch, hour: int, delayed: dict[int, list[Batch]]) -> Sequence[Batch]:

@@ -16,7 +16,7 @@ import msgspec
 
 from deploy.demo.asking import RefusedError
 from deploy.demo.ledger import Ledger
-from deploy.demo.plan import Batch, Begin, Enter, Finish, Kill, Plan, Send, Step
+from deploy.demo.plan import Batch, Begin, Enter, Finish, Kill, Pause, Plan, Send, Step
 from shared.kernel.times import SECOND, Micros
 
 _AGAIN = frozenset({429, 502, 503, 504})
@@ -110,10 +110,12 @@ async def replay(
     runs: RunsRuns,
     *,
     kill: Callable[[str], Awaitable[None]],
+    quiet: Callable[[], Awaitable[None]],
     pace: Pace,
     on_step: Callable[[Step], None],
 ) -> None:
-    """Carry out every step of the plan, one after another. `kill` ends the process of that name."""
+    """Carry out every step of the plan, one after another. `kill` ends the process of that name; `quiet` returns when everything sent so
+    far has had its effects."""
     for step in plan.steps():
         match step:
             case Begin():
@@ -124,6 +126,8 @@ async def replay(
             case Send():
                 await pace.reach(step.at)
                 await gateway.send(step.batches)
+            case Pause():
+                await quiet()
             case Finish():
                 await runs.finish(step.run, step.at)
             case Kill():

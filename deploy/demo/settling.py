@@ -87,7 +87,8 @@ class Outstanding:
     async def settled(
         self, runs: Sequence[str], *, within: float, on_progress: Callable[[Progress], None] = lambda progress: None
     ) -> None:
-        """Returns when nothing is outstanding, twice in a row. Raises Unsettled after `within` seconds."""
+        """Returns when nothing is outstanding, twice in a row; with no `runs`, open ones may stay open. Raises Unsettled after `within`
+        seconds."""
         deadline = time.monotonic() + within
         quiet = 0
         while quiet < 2:

@@ -79,6 +79,7 @@ async def tell(system: Installation, plan: Plan, listener: Listener, *, speed: f
                 hands.gateway,
                 hands.desk,
                 kill=lambda process: kill(system, process),
+                quiet=lambda: quiet(system),
                 pace=Pace(starts_at(plan.runs[0]), speed),
                 on_step=listener.on_step,
             )
@@ -120,6 +121,12 @@ async def kill(system: Installation, process: str) -> None:
         system.supervisor.kill(process)
 
     await asyncio.to_thread(strike)
+
+
+async def quiet(system: Installation) -> None:
+    """Returns when everything sent so far has had its effects. Raises Unsettled."""
+    async with outstanding(system) as work:
+        await work.settled((), within=_SETTLED_WITHIN)
 
 
 @asynccontextmanager

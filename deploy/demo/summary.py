@@ -21,11 +21,11 @@ from deploy.demo.story import Told
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
 
-def document(told: Told, checks: Sequence[Check], *, seconds: float) -> dict[str, Any]:
+def document(told: Told, checks: Sequence[Check], *, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The content of `build/demo-summary.json`."""
     return {
         "passed": all(check.passed for check in checks),
-        "seconds": round(seconds, 1),
+        "seconds": dict(seconds),
         "checks": [asdict(check) for check in checks],
         "streams": {stream: asdict(facts) for stream, facts in told.facts.streams.items()},
         "gaps": [asdict(gap) for gap in told.facts.gaps],

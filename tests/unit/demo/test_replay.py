@@ -15,7 +15,7 @@ from starlette.routing import Route
 from deploy.demo.asking import RefusedError
 from deploy.demo.configuration import demo_plan
 from deploy.demo.ledger import Ledger
-from deploy.demo.plan import Batch, Begin, Enter, Finish, Kill, Send, Step
+from deploy.demo.plan import Batch, Begin, Enter, Finish, Kill, Pause, Send, Step
 from deploy.demo.replay import Gateway, Pace, replay
 
 Answer = Callable[[int], Response | None]
@@ -90,6 +90,9 @@ class Diary:
     async def finish(self, run: str, at: int) -> None:
         self.entries.append(("finish", run))
 
+    async def quiet(self) -> None:
+        self.entries.append(("quiet",))
+
     async def kill(self, process: str) -> None:
         self.entries.append(("kill", process))
 
@@ -97,7 +100,15 @@ class Diary:
 async def test_a_replay_carries_out_every_step_in_order(patient: Callable[..., Gateway]) -> None:
     platform, ledger, diary, steps = Platform(lambda count: None), Ledger(), Diary(), list[Step]()
     plan = demo_plan(["d04"])
-    await replay(plan, patient(platform, ledger), diary, kill=diary.kill, pace=Pace(0, None), on_step=steps.append)
+    await replay(
+        plan,
+        patient(platform, ledger),
+        diary,
+        kill=diary.kill,
+        quiet=diary.quiet,
+        pace=Pace(0, None),
+        on_step=steps.append,
+    )
     assert [type(step) for step in steps] == [Begin, *[Send] * 8, Enter, *[Send] * 16, Kill, *[Send] * 24, Finish]
     assert diary.entries == [
         ("begin", "d04", "qiantang-materials"),
@@ -106,3 +117,22 @@ async def test_a_replay_carries_out_every_step_in_order(patient: Callable[..., G
         ("finish", "d04"),
     ]
     assert len(ledger.records) == 48 * 6
+
+
+async def test_what_is_late_comes_when_everything_before_it_is_settled(patient: Callable[..., Gateway]) -> None:
+    platform, ledger, diary, steps = Platform(lambda count: None), Ledger(), Diary(), list[Step]()
+    gateway = patient(platform, ledger)
+    await replay(
+        demo_plan(["d02"]),
+        gateway,
+        diary,
+        kill=diary.kill,
+        quiet=diary.quiet,
+        pace=Pace(0, None),
+        on_step=steps.append,
+    )
+    paused = next(index for index, step in enumerate(steps) if isinstance(step, Pause))
+    behind = steps[paused + 1]
+    assert isinstance(behind, Send)
+    assert [batch.note for batch in behind.batches] == ["late"]
+    assert ("quiet",) in diary.entries
