@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ import numpy as np
 import orjson
 import uvloop
 
+from deploy.local.child import spawn
 from deploy.local.ports import free_port
 from services.ingest.adapters.registry_store import apply_registry
 from shared.contracts.frame import CONTENT_TYPE, Frame, encode_frame
@@ -205,7 +205,9 @@ def process(name: str, where: Servers, bind: str) -> Iterator[None]:
         "PILOTLINE_BIND": bind,
         "PILOTLINE_LOG_LEVEL": "warning",
     }
-    running = subprocess.Popen([sys.executable, "-m", f"services.ingest.entrypoints.{name}"], env=environment)
+    report.LINES.mkdir(parents=True, exist_ok=True)
+    log = report.LINES / f"end_to_end-{name}.log"
+    running = spawn([sys.executable, "-m", f"services.ingest.entrypoints.{name}"], log=log, env=environment)
     try:
         yield
     finally:
