@@ -9,6 +9,6 @@ from hypothesis import HealthCheck, Phase, settings
 _SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 
-settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=_SLOW, phases=_PHASES)
+settings.register_profile("quick", deadline=None, max_examples=60, suppress_health_check=_SLOW, phases=_PHASES)
 settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=_SLOW, phases=_PHASES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -134,8 +134,6 @@ def recordings(draw: st.DrawFn, *, most: int = 30) -> Recording:
     if draw(st.booleans()):
         a = draw(st.integers(start, end - 1))
         held = ((a * SECOND, draw(st.integers(a + 1, end)) * SECOND),)
-    if held and held[0][0] < middle * SECOND < held[0][1]:
-        held = ()  # a hold inside one phase, as the run state machine has it
     frames = tuple(fast + slow)
     return Recording(start * SECOND, middle * SECOND, end * SECOND, held, frames, samples_of(frames))
 

@@ -34,6 +34,8 @@ PLANS = (plan(), plan(MODEL.replace("patience: 700 h", "patience: 20 min")))
 """One that waits for every stream, one that goes on without a silent one and computes again when it speaks."""
 
 Item = Readings | RunRecord
+FEW = settings.default.max_examples * 2 // 5
+"""An example is a whole story: fewer of them than of small ones."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def undisturbed(story: Story, of: MeterPlan = PLANS[0]) -> MeterBench:
 
 
 # B-3, B-21: permutation, duplication, chunking, crashes; B-4 with gaps in the story
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=FEW)
 @given(story=stories(), of=st.sampled_from(PLANS), data=st.data())
 def test_segments_in_force_do_not_depend_on_order_repetition_or_batches(
     story: Story, of: MeterPlan, data: st.DataObject
@@ -115,7 +117,7 @@ def test_segments_in_force_do_not_depend_on_order_repetition_or_batches(
 
 
 # B-3: splitting [a, c) at b gives exactly the sum
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=FEW)
 @given(story=stories(), cuts=st.lists(st.integers(1, 179 * 60_000_000), min_size=1, max_size=6, unique=True))
 def test_cutting_a_segment_at_any_instant_gives_parts_that_sum_exactly(story: Story, cuts: list[int]) -> None:
     whole = undisturbed(story)
@@ -126,7 +128,7 @@ def test_cutting_a_segment_at_any_instant_gives_parts_that_sum_exactly(story: St
 
 
 # B-2: the integral is that of previous values held for at most max_age, rounded once per hour cell
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=FEW)
 @given(story=stories())
 def test_metered_energy_equals_an_integral_in_fractions(story: Story) -> None:
     bench = undisturbed(story)

@@ -24,6 +24,8 @@ from tests.unit.billing.domain_builders import T0, usage_row
 from tests.unit.billing.domain_tariffs import TARIFF
 
 LOADED = load_tariff(TARIFF)
+FEW = settings.default.max_examples * 2 // 5
+"""An example is a whole story: fewer of them than of small ones."""
 CONTEXT = RatingContext("hz", "acme", CustomerClass.SME, T0, T0 + 31 * DAY)
 
 fen = st.decimals(min_value=-10_000, max_value=10_000, places=2, allow_nan=False)
@@ -59,7 +61,7 @@ def rated(rows: Sequence[LedgerRow], context: RatingContext = CONTEXT) -> RatedL
 
 
 # B-21: permutation, k-fold duplication; B-12: re-rating gives the same digests
-@settings(max_examples=60)
+@settings(max_examples=FEW)
 @given(rows=ledgers(), data=st.data())
 def test_order_and_repetition_of_the_ledger_change_no_digest(rows: list[LedgerRow], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(rows * data.draw(st.integers(1, 3))))
@@ -68,7 +70,7 @@ def test_order_and_repetition_of_the_ledger_change_no_digest(rows: list[LedgerRo
 
 
 # B-12: total = sum of lines; tax per group by largest remainder
-@settings(max_examples=60)
+@settings(max_examples=FEW)
 @given(rows=ledgers())
 def test_lines_and_taxes_sum_to_the_totals(rows: list[LedgerRow]) -> None:
     result = rated(rows)
@@ -81,7 +83,7 @@ def test_lines_and_taxes_sum_to_the_totals(rows: list[LedgerRow]) -> None:
 
 
 # B-14: re-evaluating the tree gives the amount
-@settings(max_examples=60)
+@settings(max_examples=FEW)
 @given(rows=ledgers())
 def test_every_tree_evaluates_to_its_amount_from_its_leaves(rows: list[LedgerRow]) -> None:
     for line in rated(rows).lines:
@@ -91,7 +93,7 @@ def test_every_tree_evaluates_to_its_amount_from_its_leaves(rows: list[LedgerRow
 
 
 # B-12: the amount is the exact one, rounded once
-@settings(max_examples=60)
+@settings(max_examples=FEW)
 @given(rows=ledgers())
 def test_time_is_billed_exactly_as_fractions_say(rows: list[LedgerRow]) -> None:
     exact: dict[str, Fraction] = {}
@@ -115,7 +117,7 @@ def test_time_is_billed_exactly_as_fractions_say(rows: list[LedgerRow]) -> None:
 
 
 # B-3, B-21: split additivity
-@settings(max_examples=60)
+@settings(max_examples=FEW)
 @given(rows=ledgers(), share=st.fractions(min_value=0, max_value=1))
 def test_cutting_rows_in_two_changes_no_amount(rows: list[LedgerRow], share: Fraction) -> None:
     cut: list[LedgerRow] = []
@@ -167,7 +169,7 @@ def test_ten_times_a_tenth_is_one() -> None:
 
 
 # B-21: tenant isolation: the same id in two tenants
-@settings(max_examples=30)
+@settings(max_examples=FEW)
 @given(rows=ledgers())
 def test_another_tenant_or_customer_with_the_same_ids_changes_nothing(rows: list[LedgerRow]) -> None:
     strangers = [replace(row, tenant="other", revision=7, content_hash="f" * 64) for row in rows]
@@ -176,7 +178,7 @@ def test_another_tenant_or_customer_with_the_same_ids_changes_nothing(rows: list
 
 
 # B-7: what is superseded no longer counts, in whatever order it is read
-@settings(max_examples=30)
+@settings(max_examples=FEW)
 @given(rows=ledgers(), data=st.data())
 def test_a_superseding_revision_replaces_and_a_void_one_removes(rows: list[LedgerRow], data: st.DataObject) -> None:
     void, revised = rows[0], rows[-1]
@@ -192,7 +194,7 @@ def test_a_superseding_revision_replaces_and_a_void_one_removes(rows: list[Ledge
 
 
 # G9: late usage converges, in any order of arrival and closing
-@settings(max_examples=40)
+@settings(max_examples=FEW)
 @given(rows=ledgers(), data=st.data())
 def test_invoices_and_adjustments_sum_to_a_one_shot_rating(rows: list[LedgerRow], data: st.DataObject) -> None:
     log = data.draw(st.permutations(rows))
@@ -232,7 +234,7 @@ def test_shares_sum_to_the_line_and_respect_every_cap(
 
 
 # B-12, B-15, B-16: an invoice is what a stranger computes again, and its payers sum to it
-@settings(max_examples=30)
+@settings(max_examples=FEW)
 @given(rows=ledgers(), cap=amounts)
 def test_a_final_invoice_verifies_and_its_payers_sum_to_the_gross(rows: list[LedgerRow], cap: Decimal) -> None:
     payers = [Payer("voucher-1", PayerKind.VOUCHER, Decimal(30), cap)]

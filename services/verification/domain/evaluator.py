@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from services.verification.domain.arrivals import LONG_TAIL, TAIL, BootArrivals
 from services.verification.domain.groups import Group
-from services.verification.domain.judging import BadValues, judge
+from services.verification.domain.judging import BadValues, counted, judge
 from services.verification.domain.kinds.lanes import FAR
+from services.verification.domain.layout import columns_of, groups_of
 from services.verification.domain.outcomes import (
     Activity,
     Arrival,
@@ -41,15 +42,18 @@ from services.verification.domain.outcomes import (
 )
 from services.verification.domain.plan import RunPlan
 from services.verification.domain.results import result_of
-from services.verification.domain.rows import Arrived, Chunk, StreamRows
+from services.verification.domain.rows import Arrived, Chunk
 from services.verification.domain.snapshots import freeze, thaw
-from shared.contracts.frame import Frame, Quality
+from shared.contracts.frame import Frame
 from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunHeld, RunRestarted, RunStarted
 from shared.kernel.errors import PilotlineError
 from shared.kernel.times import Micros
 
 MAX_WAITING_ROWS = 1_000_000
 """Rows of one stream held back for a slower one. Beyond it the criteria that wait are marked stale: a rebuild reads them from storage."""
+
+REBUILD_ROWS = 65_536
+"""Rows that an ordered rebuild gathers before it judges them."""
 
 Lifecycle = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded
 
@@ -71,9 +75,9 @@ class RunEvaluator:
         self._held = np.zeros((0, 2), np.int64)
         self._arrivals: dict[tuple[str, str], BootArrivals] = {}
         self._keep: int | None = TAIL
-        self._columns, self._rows = _columns(plan)
+        self._columns, self._rows = columns_of(plan)
         self._first = {stream.id: plan.start - stream.max_age for stream in plan.streams}
-        self._groups = _groups(plan, self._columns)
+        self._groups = groups_of(plan, self._columns)
         self._by_stream = {
             stream.id: [group for group in self._groups if stream.id in group.streams] for stream in plan.streams
         }
@@ -317,7 +321,7 @@ class RunEvaluator:
                 if item.stream != stream or chunk.bad is None:
                     continue
                 marks = np.where(inside, chunk.bad[columns[item.path]], 0)
-                self._bad[member.number] = _counted(self._bad[member.number], marks, chunk.times)
+                self._bad[member.number] = counted(self._bad[member.number], marks, chunk.times)
 
     def _forget(self) -> None:
         for name, rows in self._rows.items():
@@ -369,39 +373,3 @@ def rebuild(
     for arrivals in evaluator._arrivals.values():
         arrivals.shorten(TAIL)
     return evaluator
-
-
-REBUILD_ROWS = 65_536
-"""Rows that an ordered rebuild gathers before it judges them."""
-
-
-def _columns(plan: RunPlan) -> tuple[dict[str, int], dict[str, StreamRows]]:
-    """For every channel that a criterion reads, its row in a chunk of its stream; and the empty rows of every stream."""
-    used: dict[str, dict[str, int]] = {stream.id: {} for stream in plan.streams}
-    for criterion in plan.criteria:
-        for item in criterion.signal.inputs:
-            used[item.stream][item.path] = item.column
-    columns: dict[str, int] = {}
-    rows = {}
-    for stream, paths in used.items():
-        ordered = sorted(paths, key=lambda path: paths[path])
-        columns.update({path: place for place, path in enumerate(ordered)})
-        rows[stream] = StreamRows(np.array([paths[path] for path in ordered], np.int64))
-    return columns, rows
-
-
-def _groups(plan: RunPlan, columns: dict[str, int]) -> list[Group]:
-    by_streams: dict[tuple[str, ...], list[Any]] = {}
-    for number, criterion in enumerate(plan.criteria):
-        by_streams.setdefault(criterion.signal.streams, []).append((number, criterion))
-    return [Group(streams, members, columns) for streams, members in sorted(by_streams.items())]
-
-
-def _counted(bad: BadValues, marks: NDArray[np.uint8], times: NDArray[np.int64]) -> BadValues:
-    def grown(count: int, first: Micros, flags: NDArray[np.bool_]) -> tuple[int, Micros]:
-        found = int(np.count_nonzero(flags))
-        return (count + found, min(first, int(times[flags.argmax()]))) if found else (count, first)
-
-    count, first = grown(bad.count, bad.first_at, marks != 0)
-    nan_count, first_nan = grown(bad.nan_count, bad.first_nan_at, (marks & int(Quality.NOT_A_NUMBER)) != 0)
-    return BadValues(count, first, nan_count, first_nan)

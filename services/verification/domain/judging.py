@@ -30,6 +30,7 @@ from services.verification.domain.outcomes import (
 )
 from services.verification.domain.plan import CriterionPlan
 from services.verification.domain.rows import BOOT_SHIFT, ROW_MASK, StreamRows
+from shared.contracts.frame import Quality
 from shared.kernel.times import Micros, to_rfc3339
 
 
@@ -41,6 +42,18 @@ class BadValues:
     first_at: Micros = FAR
     nan_count: int = 0
     first_nan_at: Micros = FAR
+
+
+def counted(bad: BadValues, marks: NDArray[np.uint8], times: NDArray[np.int64]) -> BadValues:
+    """With the values of one channel that are marked, at the instants of `times`."""
+
+    def grown(count: int, first: Micros, flags: NDArray[np.bool_]) -> tuple[int, Micros]:
+        found = int(np.count_nonzero(flags))
+        return (count + found, min(first, int(times[flags.argmax()]))) if found else (count, first)
+
+    count, first = grown(bad.count, bad.first_at, marks != 0)
+    nan_count, first_nan = grown(bad.nan_count, bad.first_nan_at, (marks & int(Quality.NOT_A_NUMBER)) != 0)
+    return BadValues(count, first, nan_count, first_nan)
 
 
 @dataclass(frozen=True, slots=True)
