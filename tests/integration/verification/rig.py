@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import httpx
 import numpy as np
+import psycopg
 
 from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
@@ -23,11 +25,12 @@ from shared.contracts.frame import build_frame, encode_frame
 from shared.contracts.topics import Kind, Topics
 from shared.kernel.times import SECOND, Micros, from_rfc3339, to_rfc3339
 from shared.messaging.loop import run_loop
+from shared.messaging.processor import Record
 from shared.messaging.producer import Producer, producing
 from shared.messaging.relay import Relay
 from shared.observability.health import serving
 from shared.storage.api_keys import Role, create_key
-from shared.storage.pool import Pool, build_pool
+from shared.storage.pool import Connection, Pool, build_pool
 
 T0: Micros = from_rfc3339("2026-03-02T00:00:00Z")
 NAME = {"en": "a", "zh": "甲"}
@@ -120,6 +123,48 @@ def batches(line: str = "l1", *, start: Micros = T0, length: int = LENGTH, boot:
     return made
 
 
+class Moment(StrEnum):
+    """When the worker is lost: before it has done anything with a batch, with everything written but not committed, or right after."""
+
+    BEFORE = "before"
+    UNCOMMITTED = "uncommitted"
+    COMMITTED = "committed"
+
+
+class Losable:
+    """A worker that can be lost, as SIGKILL loses it: its transaction is rolled back unless it was committed, its memory is gone, and a new
+    one has nothing but the database."""
+
+    name = VerificationWorker.name
+    kinds = VerificationWorker.kinds
+    tick_seconds = VerificationWorker.tick_seconds
+
+    def __init__(self, build: Callable[[], VerificationWorker]) -> None:
+        self._build = build
+        self._worker = build()
+        self.moment: Moment | None = None
+        self.lost = 0
+
+    async def restore(self, partitions: Sequence[int], connection: Connection) -> None:
+        await self._worker.restore(partitions, connection)
+
+    async def process(self, records: Sequence[Record], connection: Connection) -> None:
+        self._lose(Moment.BEFORE)
+        await self._worker.process(records, connection)
+        self._lose(Moment.UNCOMMITTED)
+
+    async def committed(self) -> None:
+        self._lose(Moment.COMMITTED)
+        await self._worker.committed()
+
+    def _lose(self, moment: Moment) -> None:
+        if self.moment is moment:
+            self.moment = None
+            self.lost += 1
+            self._worker = self._build()
+            raise psycopg.OperationalError("the worker was lost")
+
+
 @dataclass(slots=True)
 class Rig:
     """What a test holds in its hands."""
@@ -131,9 +176,9 @@ class Rig:
     kafka: str
     base: str
     tuning: Tuning
-    worker: VerificationWorker | None = None
+    stop: asyncio.Event
+    worker: Losable | None = None
     _worker_task: asyncio.Task[None] | None = None
-    _counts: dict[str, int] = field(default_factory=dict)
 
     async def send(self, *frames: Batch, registry_version: int = 1) -> None:
         """Straight into the log, as the gateway does after its checks."""
@@ -223,7 +268,7 @@ class Rig:
         await until(found, "worker")
 
     async def start_worker(self) -> None:
-        self.worker = VerificationWorker(self.pool, self.topics, tuning=self.tuning)
+        self.worker = Losable(lambda: VerificationWorker(self.pool, self.topics, tuning=self.tuning))
         self._worker_task = asyncio.create_task(
             run_loop(
                 self.worker,
@@ -231,20 +276,23 @@ class Rig:
                 bootstrap=self.kafka,
                 pool=self.pool,
                 group=self.topics.prefix + "worker",
-                stop=asyncio.Event(),
-                session_timeout=6.0,
-                instance=f"{self.topics.prefix}one",
+                stop=self.stop,
                 poll_seconds=0.05,
             )
         )
 
-    async def lose_worker(self) -> None:
-        """As SIGKILL would: whatever it was doing ends in the middle, and nothing of it is left but the database."""
-        assert self._worker_task is not None
-        self._worker_task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._worker_task
-        self._worker_task = None
+    async def lose_worker(self, moment: Moment) -> None:
+        """Returns once a worker with an empty memory has taken over."""
+        assert self.worker is not None
+        worker = self.worker
+        lost = worker.lost
+        worker.moment = moment
+
+        async def replaced() -> bool:
+            self.raise_if_dead()
+            return worker.lost > lost and worker.moment is None
+
+        await until(replaced, "new worker")
 
     def raise_if_dead(self) -> None:
         if self._worker_task is not None and self._worker_task.done():
@@ -281,7 +329,7 @@ async def standing(database: str, kafka: str, topics: Topics, tuning: Tuning) ->
             ) as client,
             _side_by_side(_sides(pool, producer, database, kafka, topics, parts, stop)),
         ):
-            rig = Rig(pool, client, producer, topics, kafka, f"http://127.0.0.1:{port}", tuning)
+            rig = Rig(pool, client, producer, topics, kafka, f"http://127.0.0.1:{port}", tuning, stop)
             answer = await client.post("/v1/criteria-sets?publish=true&line=l1", json=CRITERIA)
             assert answer.status_code == 201, answer.text
             await rig.start_worker()
@@ -289,9 +337,9 @@ async def standing(database: str, kafka: str, topics: Topics, tuning: Tuning) ->
                 yield rig
                 rig.raise_if_dead()
             finally:
-                if rig._worker_task is not None:
-                    await rig.lose_worker()
                 stop.set()
+                if rig._worker_task is not None:
+                    await rig._worker_task
 
 
 def _sides(
@@ -321,10 +369,4 @@ async def _side_by_side(work: Sequence[Awaitable[None]]) -> AsyncIterator[None]:
             if task.done():
                 task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def outcomes(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    return {item["criterion"]: item["after"] for item in evaluation["difference"]}
+        await asyncio.gather(*tasks)
