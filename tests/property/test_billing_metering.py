@@ -34,7 +34,7 @@ PLANS = (plan(), plan(MODEL.replace("patience: 700 h", "patience: 20 min")))
 """One that waits for every stream, one that goes on without a silent one and computes again when it speaks."""
 
 Item = Readings | RunRecord
-FEW = settings.default.max_examples * 2 // 5
+FEW = settings().max_examples * 2 // 5
 """An example is a whole story: fewer of them than of small ones."""
 
 

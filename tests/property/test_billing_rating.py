@@ -24,7 +24,7 @@ from tests.unit.billing.domain_builders import T0, usage_row
 from tests.unit.billing.domain_tariffs import TARIFF
 
 LOADED = load_tariff(TARIFF)
-FEW = settings.default.max_examples * 2 // 5
+FEW = settings().max_examples * 2 // 5
 """An example is a whole story: fewer of them than of small ones."""
 CONTEXT = RatingContext("hz", "acme", CustomerClass.SME, T0, T0 + 31 * DAY)
 

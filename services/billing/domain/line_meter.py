@@ -28,7 +28,7 @@ from enum import StrEnum
 import msgspec
 
 from services.billing.domain.instrument_meter import InstrumentMeter, MeterIdentity
-from services.billing.domain.local_hours import LocalHours
+from services.billing.domain.local_hours import local_hours
 from services.billing.domain.meter_state import InstrumentState, LineState
 from services.billing.domain.readings import Readings, SeenSequences, rows_of
 from services.billing.domain.run_timeline import RunTimeline
@@ -83,7 +83,7 @@ class LineMeter:
         )
         self._timeline = RunTimeline(self._state.records)
         identity = MeterIdentity(model.digest, plan.platform.id, model.line)
-        hours = LocalHours(plan.platform.time_zone)
+        hours = local_hours(plan.platform.time_zone)
         self._meters = {
             instrument.instrument: InstrumentMeter(
                 identity, instrument, hours, self._timeline, self._state.instruments[instrument.instrument]

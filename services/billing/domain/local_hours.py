@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.kernel.errors import Invalid
@@ -27,6 +28,12 @@ class HourCell:
         return self.day.weekday()
 
 
+@lru_cache(maxsize=64)
+def local_hours(zone: str) -> LocalHours:
+    """The one `LocalHours` of a zone: what it has looked up serves every rating. Raises Invalid(time_zone_unknown)."""
+    return LocalHours(zone)
+
+
 @dataclass(slots=True)
 class LocalHours:
     """Hour cells of one zone. Raises Invalid(time_zone_unknown) for a zone that is none."""
@@ -34,7 +41,7 @@ class LocalHours:
     zone: str
     _info: ZoneInfo = field(init=False, repr=False)
     _cells: dict[int, tuple[HourCell, ...]] = field(init=False, repr=False, default_factory=dict)
-    _days: dict[int, Micros | None] = field(init=False, repr=False, default_factory=dict)
+    _days: dict[int, Micros] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
@@ -77,11 +84,14 @@ class LocalHours:
     def _offset(self, instant: Micros) -> Micros:
         """Offset from UTC at an instant. A day on which it does not change is asked once: the zone database is slow."""
         day = instant // DAY
-        if day not in self._days:
-            first, last = self._look_up(day * DAY), self._look_up((day + 1) * DAY - 1)
-            self._days[day] = first if first == last else None
-        constant = self._days[day]
-        return self._look_up(instant) if constant is None else constant
+        constant = self._days.get(day)
+        if constant is not None:
+            return constant
+        first, last = self._look_up(day * DAY), self._look_up((day + 1) * DAY - 1)
+        if first != last:
+            return self._look_up(instant)
+        self._days[day] = first
+        return first
 
     def _look_up(self, instant: Micros) -> Micros:
         offset = utc(instant).astimezone(self._info).utcoffset()

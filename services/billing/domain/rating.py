@@ -19,7 +19,7 @@ from uuid import UUID
 from services.billing.domain.charge_lines import LinePlan, flat_plans, quantity_plans, time_plans
 from services.billing.domain.explain import Node, value_of
 from services.billing.domain.ledger import LedgerRow, effective, slice_digest
-from services.billing.domain.local_hours import LocalHours
+from services.billing.domain.local_hours import LocalHours, local_hours
 from services.billing.domain.sentences import Sentence, sentence_of
 from services.billing.domain.tariff import Charge, FlatCharge, QuantityCharge, Tariff, TimeCharge
 from shared.contracts.registry import CustomerClass, Name
@@ -98,7 +98,7 @@ def rate(rows: Iterable[LedgerRow], tariff: Tariff, context: RatingContext) -> R
 
     Raises Invalid(tariff_not_effective | tariff_state_not_covered | tariff_unit | usage_crosses_hour | ledger_conflict).
     """
-    hours = LocalHours(tariff.time_zone)
+    hours = local_hours(tariff.time_zone)
     counted = _counted(rows, context)
     _check_effective(counted, tariff, hours)
     lines: list[RatedLine] = []

@@ -122,8 +122,9 @@ def rows_of(readings: Readings, columns: Iterable[int], after: Micros | None) ->
     )
     times = readings.times.tolist()
     values = readings.values[:, wanted]
-    unusable = ((readings.quality[:, wanted] & UNUSABLE) != 0) | np.isinf(values)
-    silent = np.isnan(values) | ((readings.quality[:, wanted] & int(Quality.MISSING)) != 0)
+    marks = readings.quality[:, wanted]
+    silent = (marks & int(Quality.MISSING)) != 0
+    unusable = ((marks & UNUSABLE) != 0) | (~np.isfinite(values) & ~silent)
     rows: list[Row] = []
     for index, (at, cells, bad, nothing) in enumerate(
         zip(times, values.tolist(), unusable.tolist(), silent.tolist(), strict=True)

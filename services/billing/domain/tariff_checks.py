@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from services.billing.domain.e10 import EquipmentState, Responsible, SubState
-from services.billing.domain.local_hours import LocalHours
+from services.billing.domain.local_hours import local_hours
 from services.billing.domain.tariff import (
     FlatCharge,
     PriceModel,
@@ -36,7 +36,7 @@ def check_tariff(tariff: Tariff) -> None:
             field="currency",
             remedy="write an ISO 4217 code of a currency with two decimals",
         )
-    LocalHours(tariff.time_zone)
+    local_hours(tariff.time_zone)
     if tariff.effective_to is not None and tariff.effective_to <= tariff.effective_from:
         raise Invalid(
             "tariff_effective",

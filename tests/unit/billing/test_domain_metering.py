@@ -116,6 +116,14 @@ def test_a_bad_cell_ends_the_value_before_it_and_is_never_metered(quality: Quali
 
 
 # B-4
+def test_a_value_that_is_no_number_ends_the_value_before_it_though_nobody_marked_it() -> None:
+    bench = MeterBench(plan())
+    values = {30: float("nan")}
+    bench.feed(frame("l1/drive", m // 5, [m], [[values.get(m, 300.0)]], offset=m) for m in range(0, 61, 5))
+    assert sum(q.value for s in bench.in_force() for q in s.quantities if q.name == "heat") == Decimal(990)
+
+
+# B-4
 def test_a_missing_cell_lets_the_value_before_it_go_on() -> None:
     bench = MeterBench(plan())
     drive = [
@@ -185,6 +193,21 @@ def test_a_late_sample_makes_its_hour_stale_and_supersedes_only_what_it_changes(
     assert quantity(revisions[0], "feed").value == Decimal(4000 + 30)
     assert usage_event(revisions[0]).data["supersedes"] == usage_event(bench.emitted[2]).id
     assert bench.meter.stale is None
+
+
+# B-3
+def test_a_sample_later_than_every_checkpoint_starts_again_from_the_first_hour() -> None:
+    bench, expected = MeterBench(plan()), MeterBench(plan())
+    frames = steady(40 * 60)
+    late = frames[7]
+    bench.feed([*run_records(), *(readings for readings in frames if readings is not late)])
+    bench.feed([late])
+    stale = bench.meter.stale
+    assert stale is not None
+    assert stale.since == at(0)
+    bench.rebuild()
+    expected.feed([*run_records(), *frames])
+    assert bench.in_force() == expected.in_force()
 
 
 # B-3
