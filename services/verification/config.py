@@ -23,11 +23,12 @@ class WorkerSettings(ProcessSettings):
     close_grace: float = Field(
         default=10.0, ge=0, description="how long an ended run waits for samples that lie before its end"
     )
-    idle_timeout: float = Field(
-        default=30.0, gt=0, description="silence of a stream after which its open criteria show `waiting`"
-    )
     snapshot_seconds: float = Field(default=2.0, gt=0, description="how often the evaluators' state is written whole")
     level_seconds: float = Field(default=0.5, gt=0, description="how often margins are written for the pages")
     rebuild_memory_bytes: int = Field(
         default=64 * 1024 * 1024, ge=1024 * 1024, description="frames kept while a run is read again from storage"
+    )
+    worker_instance: str | None = Field(
+        default=None,
+        description="a name of this process that survives a restart and that no other has: it gets its lines back at once",
     )

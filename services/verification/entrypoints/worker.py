@@ -15,6 +15,9 @@ from shared.observability.health import health_app, serving
 from shared.observability.process import run_process
 from shared.storage.pool import build_pool, reachable
 
+_SESSION_SECONDS = 6.0
+"""The least that Kafka allows: how long the lines of a dead worker wait for another one."""
+
 
 async def main(settings: WorkerSettings, stop: asyncio.Event) -> None:
     # Before the group is joined: a compilation would hold up the heartbeats.
@@ -43,6 +46,8 @@ async def main(settings: WorkerSettings, stop: asyncio.Event) -> None:
                 pool=pool,
                 group=f"{settings.topic_prefix}verification-worker",
                 stop=stop,
+                session_timeout=_SESSION_SECONDS,
+                instance=settings.worker_instance,
             )
             stop.set()
 
