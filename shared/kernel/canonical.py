@@ -15,15 +15,16 @@ from decimal import Decimal
 from enum import Enum
 from uuid import UUID
 
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_as_it_is = frozenset({str, int, bool, type(None)})
+
 
 def canonical_json(value: object) -> bytes:
     """The canonical bytes of a tree of mappings, sequences, str, int, float, bool, None, Decimal, UUID, Enum and bytes (hex).
 
     Raises TypeError for anything else, and for keys that are not text.
     """
-    return json.dumps(
-        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return _encoder.encode(_plain(value)).encode()
 
 
 def sha256_hex(data: bytes) -> str:
@@ -47,6 +48,8 @@ def decimal_text(value: Decimal) -> str:
 
 
 def _plain(value: object) -> object:
+    if type(value) in _as_it_is:
+        return value
     if isinstance(value, Enum):
         return _plain(value.value)
     if value is None or isinstance(value, bool | int | str):
