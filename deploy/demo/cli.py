@@ -20,6 +20,7 @@ from deploy.demo import billing_checks, checks, settling, summary
 from deploy.demo.asking import RefusedError
 from deploy.demo.configuration import demo_plan
 from deploy.demo.plan import Begin, Plan, Send, Step
+from deploy.demo.replay import Pace
 from deploy.demo.story import Listener, Told, tell
 from deploy.demo.tennessee import RUNS
 from deploy.local.apt import MissingTool
@@ -125,7 +126,7 @@ def _told(
     console: Console, system: Installation, plan: Plan, speed: float | None, stages: Stages
 ) -> tuple[Told, list[checks.Check]]:
     with _shown(console, plan, stages) as listener:
-        told = asyncio.run(tell(system, plan, listener, speed=speed))
+        told = asyncio.run(tell(system, plan, listener, pace=Pace(speed)))
     return told, all_checks(told, plan)
 
 

@@ -89,18 +89,19 @@ class Gateway:
 
 
 class Pace:
-    """Holds a replay back so that `speed` seconds of event time take one second; without speed it holds nothing back."""
+    """Holds a replay back so that `speed` seconds of event time take one second; without speed it holds nothing back. The first instant
+    asked for is the one that counts as now."""
 
-    def __init__(self, start: Micros, speed: float | None) -> None:
-        self._start = start
+    def __init__(self, speed: float | None = None) -> None:
         self._speed = speed
-        self._began = time.monotonic()
+        self._began: tuple[float, Micros] | None = None
 
     async def reach(self, at: Micros) -> None:
         """Returns at the moment that stands for event time `at`."""
         if self._speed is None:
             return
-        due = self._began + (at - self._start) / SECOND / self._speed
+        clock, start = self._began = self._began or (time.monotonic(), at)
+        due = clock + (at - start) / SECOND / self._speed
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 

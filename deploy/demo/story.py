@@ -18,7 +18,7 @@ from deploy.demo.desk import Desk
 from deploy.demo.facts import Facts, read_facts
 from deploy.demo.ledger import Ledger
 from deploy.demo.office import Billed, Office
-from deploy.demo.plan import Plan, Step, customer_of, starts_at
+from deploy.demo.plan import Plan, Step, customer_of
 from deploy.demo.replay import Gateway, Pace, replay
 from deploy.demo.settling import Outstanding, Progress
 from deploy.local.installation import Installation
@@ -68,7 +68,7 @@ class Hands:
     office: Office
 
 
-async def tell(system: Installation, plan: Plan, listener: Listener, *, speed: float | None) -> Told:
+async def tell(system: Installation, plan: Plan, listener: Listener, *, pace: Pace) -> Told:
     """Replay the plan and wait until everything is settled, billed and read back."""
     ledger = Ledger()
     async with equipped(system, plan, ledger) as hands:
@@ -80,7 +80,7 @@ async def tell(system: Installation, plan: Plan, listener: Listener, *, speed: f
                 hands.desk,
                 kill=lambda process: kill(system, process),
                 quiet=lambda: quiet(system),
-                pace=Pace(starts_at(plan.runs[0]), speed),
+                pace=pace,
                 on_step=listener.on_step,
             )
         listener.on_stage("settle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -17,6 +18,7 @@ from deploy.demo.configuration import demo_plan
 from deploy.demo.ledger import Ledger
 from deploy.demo.plan import Batch, Begin, Enter, Finish, Kill, Pause, Send, Step
 from deploy.demo.replay import Gateway, Pace, replay
+from shared.kernel.times import HOUR, MINUTE
 
 Answer = Callable[[int], Response | None]
 
@@ -106,7 +108,7 @@ async def test_a_replay_carries_out_every_step_in_order(patient: Callable[..., G
         diary,
         kill=diary.kill,
         quiet=diary.quiet,
-        pace=Pace(0, None),
+        pace=Pace(),
         on_step=steps.append,
     )
     assert [type(step) for step in steps] == [Begin, *[Send] * 8, Enter, *[Send] * 16, Kill, *[Send] * 24, Finish]
@@ -128,7 +130,7 @@ async def test_what_is_late_comes_when_everything_before_it_is_settled(patient: 
         diary,
         kill=diary.kill,
         quiet=diary.quiet,
-        pace=Pace(0, None),
+        pace=Pace(),
         on_step=steps.append,
     )
     paused = next(index for index, step in enumerate(steps) if isinstance(step, Pause))
@@ -136,3 +138,11 @@ async def test_what_is_late_comes_when_everything_before_it_is_settled(patient: 
     assert isinstance(behind, Send)
     assert [batch.note for batch in behind.batches] == ["late"]
     assert ("quiet",) in diary.entries
+
+
+async def test_a_pace_stretches_event_time() -> None:
+    pace, began = Pace(3600.0), time.monotonic()
+    await pace.reach(5 * HOUR)
+    assert time.monotonic() - began < 0.1
+    await pace.reach(5 * HOUR + 6 * MINUTE)
+    assert time.monotonic() - began >= 0.1
