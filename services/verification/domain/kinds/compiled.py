@@ -1,6 +1,9 @@
 """How kernels are compiled: Numba, cached on disk, never with `fastmath` (it would let the compiler reassociate sums).
 
 Division follows IEEE 754 instead of raising, which saves a branch; every kernel sees to its divisors itself.
+
+Numba's cache looks at a function's own file alone. Whoever changes what kernels of other files call (`clock`, `is_held`, `value_of`,
+`percentile_of`) deletes the `*.nbi` and `*.nbc` files, or judges with the old code.
 """
 
 from __future__ import annotations
