@@ -62,6 +62,8 @@ def admit(submission: Submission, rules: StreamRules, received_at: Micros, clock
     """The frame to publish: values in registered units, quality judged. Raises Reject."""
     check_texts(submission.stream, submission.boot)
     check_times(submission.times, clock)
+    if not 0 <= submission.sent_at < LATEST_TIME:
+        raise Reject("time_range", "`sent_at` must lie between the years 1970 and 2200")
     rows = len(submission.times)
     check_size(rows, len(rules.columns))
     if submission.matrix is not None:

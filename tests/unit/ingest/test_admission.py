@@ -57,6 +57,8 @@ def test_a_difference_is_never_converted_with_an_offset() -> None:  # I-3
         ({"pressure": [1.0, 2.0]}, {"times": np.array([5, 4])}, "times_unordered"),
         ({"pressure": [1.0]}, {"times": np.array([-1])}, "time_range"),
         ({"pressure": [1.0]}, {"times": np.array([2**62])}, "time_range"),
+        ({"pressure": [1.0]}, {"sent_at": -1}, "time_range"),
+        ({"pressure": [1.0]}, {"sent_at": 2**62}, "time_range"),
         ({"pressure": [1.0]}, {"boot": "a\x00b"}, "text_invalid"),
         ({"pressure": [1.0]}, {"boot": "a\nb"}, "text_invalid"),
     ],
