@@ -10,8 +10,7 @@ import psycopg
 import structlog
 
 from services.billing.adapters import ledger_tables as tables
-from services.billing.domain.usage import parse_usage
-from shared.contracts.events import decode_event
+from services.billing.domain.usage import read_usage
 from shared.contracts.topics import Kind
 from shared.kernel.errors import Reject
 from shared.messaging.failures import refused_data
@@ -67,7 +66,7 @@ class Recorder:
         unreadable: list[tables.Unreadable] = []
         for record in records:
             try:
-                readable.append(tables.Received(record, parse_usage(decode_event(record.value))))
+                readable.append(tables.Received(record, read_usage(record.value)))
             except Reject as reject:
                 unreadable.append(tables.Unreadable(record, reject))
         self._recorded += await tables.enter(connection, readable, unreadable)
