@@ -57,7 +57,7 @@ async def _prepare(kafka: str, database: str, topics: Topics, logs: Path) -> Pla
     with processes(kafka, database, topics, logs, "sink", "meter", "recorder"):
         async with producing(kafka) as producer:
             await send(producer, records)
-        await asyncio.to_thread(until, lambda: settled(database, topics, sent=len(records)), 60, "settled")
+        await asyncio.to_thread(until, lambda: settled(database, topics, sent=len(records)), 180, "settled")
     keys = {}
     async with connect(database, name="test-keys") as connection:
         for name, role, platform in (

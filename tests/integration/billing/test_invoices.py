@@ -13,7 +13,7 @@ import pytest
 from tests.integration.billing.conftest import Plant
 from tests.integration.billing.plant import CUSTOMER, OTHER, PLATFORM, TARIFF, query
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 MARCH = {"from": "2026-03-01T00:00:00+08:00", "to": "2026-04-01T00:00:00+08:00"}
 VOUCHER = {

@@ -24,7 +24,7 @@ from tests.integration.billing.plant import (
     until,
 )
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 async def test_a_run_is_metered_to_the_ledger_without_a_hole(
@@ -35,7 +35,7 @@ async def test_a_run_is_metered_to_the_ledger_without_a_hole(
     with processes(kafka, database, topics, tmp_path, "sink", "meter", "recorder"):
         async with producing(kafka) as producer:
             await send(producer, records)
-        until(lambda: settled(database, topics, sent=len(records)), 60, "settled")
+        until(lambda: settled(database, topics, sent=len(records)), 180, "settled")
 
     # B-3: the segments tile the run
     rows = query(
