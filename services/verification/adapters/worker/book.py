@@ -42,9 +42,10 @@ class Book:
     _latest_end: dict[str, Micros] = field(default_factory=dict)
 
     async def know(self, versions: Collection[tuple[str, int]]) -> None:
-        """Reads the registry when it holds a version that is not known here yet."""
+        """Reads the registry when it may hold a version that is not known here yet. A copy that is not read now may be older than the
+        frame that names the version, and a frame the sink takes would be refused here."""
         if any(key not in self.versions for key in versions):
-            self.versions.update((await self.registry.refresh(unless_younger=1.0)).versions)
+            self.versions.update((await self.registry.refresh()).versions)
 
     def forget(self) -> None:
         self._closed.clear()
