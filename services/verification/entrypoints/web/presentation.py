@@ -164,7 +164,7 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         ("Reason", row.detail if row.reason else ""),
         ("Margin", language.number(row.margin, row.unit)),
         ("Margin can still lie in", _interval(row, language)),
-        ("Share of tolerance", "" if row.share is None else f"{100 * row.share:.1f} %"),
+        ("Share of tolerance", "" if row.share is None else language.number(100 * row.share, "%", 2)),
         ("Worst value", "" if row.worst_value is None else _reading(row, language)),
         ("Earliest decision", "" if row.decided_at is None else language.instant(row.decided_at)),
         ("Time margin", _span(state.get("time_margin"), language)),
@@ -186,12 +186,20 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
 
 def written(document: Mapping[str, Any]) -> str:
     """The criterion as its author wrote it, on one line, without its names and without what was left at its default."""
-    shown = {
-        key: value
+    return " · ".join(
+        f"{key.replace('_', ' ')} {_value(value)}"
         for key, value in document.items()
-        if key not in {"id", "clause", "title", "phase"} and value is not None
-    }
-    return json.dumps(shown, ensure_ascii=False)
+        if key not in {"id", "clause", "title", "phase"} and value not in (None, {}, [])
+    )
+
+
+def _value(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+    if set(value) == {"value", "unit"}:
+        return f"{value['value']:g} {value['unit']}"
+    parts = [f"{key.replace('_', ' ')} {_value(part)}" for key, part in value.items() if part is not None]
+    return f"({', '.join(parts)})"
 
 
 def curve_document(curve: CurveData, language: Language) -> dict[str, Any]:

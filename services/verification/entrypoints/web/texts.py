@@ -21,6 +21,14 @@ _TAGS: Final = {"en": "en", "zh": "zh-CN"}
 _LOCALES: Final = {"en": "en_GB", "zh": "zh_Hans_CN"}
 _HERE: Final = Path(__file__).parent
 
+_SIGNS: Final = (
+    ("%{mol}", "mol-%"),
+    ("10*3.", "10\N{SUPERSCRIPT THREE} "),
+    ("m3", "m\N{SUPERSCRIPT THREE}"),
+    ("{std}", " (std)"),
+    ("Cel", "\N{DEGREE SIGN}C"),
+)
+
 MINUS: Final = "\N{MINUS SIGN}"
 NARROW: Final = "\N{NARROW NO-BREAK SPACE}"
 ABSENT: Final = "\N{EN DASH}"
@@ -75,7 +83,14 @@ class Language:
         if value in (float("inf"), float("-inf")):
             return (MINUS if value < 0 else "") + "\N{INFINITY}"
         text = f"{value:.{_decimals(abs(value), digits)}f}".replace("-", MINUS)
-        return f"{text}{NARROW}{unit}" if unit and unit != "1" else text
+        return f"{text}{NARROW}{shown_unit(unit)}" if unit and unit != "1" else text
+
+
+def shown_unit(code: str) -> str:
+    """A UCUM code as people write it; codes without a usual sign stay as they are."""
+    for ucum, sign in _SIGNS:
+        code = code.replace(ucum, sign)
+    return code
 
 
 def language(requested: str | None, accept: str, zone: str) -> Language:

@@ -134,10 +134,11 @@ if (holder && window.uPlot) {
     if (window_) { url.searchParams.set("from", String(window_.from)); url.searchParams.set("to", String(window_.to)); }
     holder.dataset.zoomed = window_ ? "1" : "";
     if (abort) abort.abort();
-    abort = new AbortController();
-    const answer = await fetch(url, { signal: abort.signal }).catch(() => null);
-    if (!answer || !answer.ok) return;
-    draw(await answer.json());
+    const mine = new AbortController();
+    abort = mine;
+    const data = await fetch(url, { signal: mine.signal }).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+    // The newest choice wins: an answer that was overtaken is not drawn.
+    if (data && abort === mine) draw(data);
   }
 
   async function choose(row) {
@@ -147,9 +148,11 @@ if (holder && window.uPlot) {
     address.searchParams.set("c", row.dataset.criterion);
     history.replaceState(null, "", address);
     const evidence = document.getElementById("evidence");
-    const answer = await fetch(row.dataset.evidence, { headers: { Accept: "text/html" } }).catch(() => null);
-    if (evidence && answer && answer.ok) evidence.innerHTML = await answer.text();
+    const told = fetch(row.dataset.evidence, { headers: { Accept: "text/html" } })
+      .then((answer) => (answer.ok ? answer.text() : null)).catch(() => null);
     await show(null);
+    const text = await told;
+    if (evidence && text && row.getAttribute("aria-selected") === "true") evidence.innerHTML = text;
   }
 
   document.addEventListener("click", (event) => {

@@ -13,7 +13,7 @@ function say(name, text) {
 }
 
 function clock(date) {
-  return date.toLocaleTimeString(document.documentElement.lang, { hour12: false });
+  return date.toLocaleTimeString(document.documentElement.lang, { hour12: false, timeZone: page.zone });
 }
 
 function beat(message) {
