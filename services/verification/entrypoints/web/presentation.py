@@ -24,6 +24,8 @@ from services.verification.entrypoints.web.bar import margin_bar
 from services.verification.entrypoints.web.texts import ABSENT, Language
 from shared.kernel.times import SECOND, Micros
 
+_WRITTEN_ELSEWHERE = {"id", "clause", "title", "phase", "kind", "signal", "decision", "quality"}
+
 WORDS = ("fail", "inconclusive", "pass", "open", "waiting", "rebuilding", "planned")
 
 
@@ -185,12 +187,10 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
 
 
 def written(document: Mapping[str, Any]) -> str:
-    """The criterion as its author wrote it, on one line, without its names and without what was left at its default."""
-    return " · ".join(
-        f"{key.replace('_', ' ')} {_value(value)}"
-        for key, value in document.items()
-        if key not in {"id", "clause", "title", "phase"} and value not in (None, {}, [])
-    )
+    """The criterion as its author wrote it, on one line, without its names and without what was left out."""
+    order = ["kind", "signal", *(key for key in document if key not in _WRITTEN_ELSEWHERE), "decision", "quality"]
+    shown = [(key, document[key]) for key in order if document.get(key) not in (None, {}, [])]
+    return " · ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in shown)
 
 
 def _value(value: Any) -> str:
@@ -226,10 +226,12 @@ def _limit_lines(limits: Limits | None, language: Language) -> list[dict[str, An
     for value, inward in ((limits.low, 1), (limits.high, -1)):
         if value is None:
             continue
-        lines.append({"value": value, "label": language.number(value, limits.unit, 4), "guard": False})
+        text = language.number(value, limits.unit, 4)
+        lines.append({"value": value, "label": text, "guard": False, "below": inward > 0})
         if limits.guard:
             edge = value + inward * limits.guard
-            lines.append({"value": edge, "label": language.number(edge, limits.unit, 4), "guard": True})
+            text = language.number(edge, limits.unit, 4)
+            lines.append({"value": edge, "label": text, "guard": True, "below": inward < 0})
     return lines
 
 

@@ -6,6 +6,10 @@ const holder = document.getElementById("chart");
 if (holder && window.uPlot) {
   const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const zone = holder.dataset.zone;
+  const words = new Intl.DateTimeFormat(document.documentElement.lang, {
+    timeZone: zone, month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hour12: false,
+  });
+  const moment = (seconds) => words.format(new Date(seconds * 1e3));
   let plot = null;
   let current = null;
   let abort = null;
@@ -24,8 +28,8 @@ if (holder && window.uPlot) {
       ctx.fillStyle = token("--muted");
       ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.textAlign = "left";
-      ctx.textBaseline = "top";
-      ctx.fillText(phase.name, Math.max(left, bbox.left) + 4 * devicePixelRatio, bbox.top + 4 * devicePixelRatio);
+      ctx.textBaseline = "bottom";
+      ctx.fillText(phase.name, Math.max(left, bbox.left) + 4 * devicePixelRatio, bbox.top + bbox.height - 8 * devicePixelRatio);
     }
     ctx.strokeStyle = token("--late");
     ctx.lineWidth = devicePixelRatio;
@@ -63,8 +67,9 @@ if (holder && window.uPlot) {
       ctx.fillStyle = ctx.strokeStyle;
       ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.textAlign = "right";
-      ctx.textBaseline = "bottom";
-      ctx.fillText(limit.label, bbox.left + bbox.width - 4 * devicePixelRatio, y - 2 * devicePixelRatio);
+      // A guard band lies inside its limit: its label goes to the other side of its line, so that the two never cover each other.
+      ctx.textBaseline = limit.below ? "top" : "bottom";
+      ctx.fillText(limit.label, bbox.left + bbox.width - 4 * devicePixelRatio, y + (limit.below ? 3 : -2) * devicePixelRatio);
     }
     ctx.setLineDash([]);
     ctx.fillStyle = token("--late");
@@ -105,11 +110,14 @@ if (holder && window.uPlot) {
       legend: { show: true },
       scales: { y: { range } },
       axes: [
-        { stroke: () => token("--muted"), grid: { stroke: () => token("--hair") }, ticks: { stroke: () => token("--hair") } },
-        { stroke: () => token("--muted"), grid: { stroke: () => token("--hair") }, ticks: { stroke: () => token("--hair") }, size: 72 },
+        {
+          stroke: () => token("--muted"), grid: { stroke: () => token("--hair"), width: 1 }, ticks: { stroke: () => token("--hair"), width: 1 },
+          values: (_u, splits) => splits.map((at) => moment(at).replace(", ", "\n").replace(" ", "\n")), space: 90,
+        },
+        { stroke: () => token("--muted"), grid: { stroke: () => token("--hair"), width: 1 }, ticks: { stroke: () => token("--hair"), width: 1 }, size: 72 },
       ],
       series: [
-        { label: holder.dataset.time },
+        { label: holder.dataset.time, value: (_u, at) => (at === null ? "–" : moment(at)) },
         { label: `${data.channel} min [${data.unit}]`, stroke: () => token("--info"), width: 1, points: { show: few } },
         { label: "max", stroke: () => token("--info"), width: 1, points: { show: few } },
       ],
