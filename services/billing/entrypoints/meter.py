@@ -9,6 +9,7 @@ from services.billing.adapters.meter_tables import SCHEMA
 from services.billing.bootstrap import build_meter
 from services.billing.config import MeterSettings
 from shared.contracts.topics import Topics
+from shared.kernel.units import check_unit
 from shared.messaging.faust_app import run_faust
 from shared.messaging.producer import producing
 from shared.messaging.relay import Relay
@@ -19,6 +20,7 @@ from shared.storage.pool import build_pool, reachable
 
 async def main(settings: MeterSettings, stop: asyncio.Event) -> None:
     """Returns after `stop`, the batch under way committed. Raises what no retry can cure."""
+    await asyncio.to_thread(check_unit, "1")  # loads the unit tables now and not inside the first transaction
     database_url = settings.database_url.get_secret_value()
     topics = Topics(settings.topic_prefix)
     pool = build_pool(database_url, name="billing-meter", max_size=4)
