@@ -53,7 +53,7 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demonstr
         assert process.poll() is None, printed
         yield Demonstration(json.loads(summary.read_text(encoding="utf-8")), printed, address.group(1))
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # not SIGINT: a background job of a shell ignores it
         process.wait(_ENDED_WITHIN)
 
 
