@@ -26,6 +26,8 @@ from tests.integration.billing.plant import (
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
+OPEN = "select document ->> 'provisional' from billing.segment_open where document ->> 'run' = 'r1'"
+
 
 async def test_a_run_is_metered_to_the_ledger_without_a_hole(
     kafka: str, database: str, topics: Topics, tmp_path: Path
@@ -34,7 +36,13 @@ async def test_a_run_is_metered_to_the_ledger_without_a_hole(
     records = a_run(topics, "r1", 0, 48)
     with processes(kafka, database, topics, tmp_path, "sink", "meter", "recorder"):
         async with producing(kafka) as producer:
-            await send(producer, records)
+            await send(producer, records[:-1])
+            until(lambda: bool(query(database, OPEN)), 150, "an open segment")
+            # B-3: what is open is provisional and no usage yet
+            assert query(database, OPEN)[0][0] == "true"
+            latest = query(database, "select max(end_at) from billing.segment")[0][0]
+            assert latest is None or latest < utc(START + 48 * FRAME_SPAN)
+            await send(producer, records[-1:])
         until(lambda: settled(database, topics, sent=len(records)), 180, "settled")
 
     # B-3: the segments tile the run

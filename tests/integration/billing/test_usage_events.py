@@ -14,9 +14,10 @@ import pytest
 from services.billing.domain.usage import segment_from_document, usage_event
 from shared.contracts.events import encode_event
 from shared.contracts.topics import Kind
+from shared.kernel.times import to_rfc3339
 from shared.messaging.producer import producing
 from tests.integration.billing.conftest import Plant
-from tests.integration.billing.plant import PLATFORM, processes, query, until
+from tests.integration.billing.plant import FRAME_SPAN, PLATFORM, START, processes, query, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -103,7 +104,9 @@ async def test_an_event_that_postgresql_refuses_does_not_stop_the_others(metered
             150,
             "good",
         )
-    refused = query(metered.database, "select count(*) from billing.usage_quarantine where starts_with(code, 'sqlstate_22')")
+    refused = query(
+        metered.database, "select count(*) from billing.usage_quarantine where starts_with(code, 'sqlstate_22')"
+    )
     assert refused == [(1,)]
 
 
@@ -159,4 +162,5 @@ async def test_a_settled_meter_says_so(api: httpx.AsyncClient) -> None:
     meter = (await api.get("/v1/meters/p1")).json()
     assert meter["settled"]
     assert meter["stale_since"] is None
-    assert [segment["provisional"] for segment in meter["open"]] == [True]  # B-3: provisional while open
+    assert meter["closed_until"] == to_rfc3339(START + 74 * FRAME_SPAN)  # the end of the last run
+    assert meter["metered_offset"] == meter["stored_offset"] > 0
