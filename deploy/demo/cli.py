@@ -160,8 +160,11 @@ def _stay(console: Console, system: Installation) -> None:
 
 
 def _addresses(console: Console, system: Installation) -> None:
-    for what, process in (("runs", "verification-api"), ("bills", "billing-api"), ("gateway", "http")):
-        console.print(f"{what:8} {system.url(process)}/", highlight=False)
+    console.print(f"live page {system.url('verification-api')}/board", highlight=False)
+    console.print(
+        f"API docs  {system.url('http')}/docs (gateway), {system.url('verification-api')}/docs (runs),", highlight=False
+    )
+    console.print(f"          {system.url('billing-api')}/docs (bills)", highlight=False)
 
 
 @contextmanager
