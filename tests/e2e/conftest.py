@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from deploy.local import waiting
+from deploy.local.installation import is_running
 from deploy.local.places import REPOSITORY
 
 _TOLD_WITHIN = 420.0
@@ -48,13 +49,14 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demonstr
     try:
         waiting.until(lambda: _told(process, log), _TOLD_WITHIN, f"the end of the demonstration; see {log}")
         printed = log.read_text(encoding="utf-8")
-        address = re.search(r"runs\s+(http://\S+)/", printed)
+        address = re.search(r"live page (http://\S+)/board", printed)
         assert address is not None, printed
         assert process.poll() is None, printed
         yield Demonstration(json.loads(summary.read_text(encoding="utf-8")), printed, address.group(1))
     finally:
         process.send_signal(signal.SIGTERM)  # not SIGINT: a background job of a shell ignores it
         process.wait(_ENDED_WITHIN)
+        assert not is_running(name), "the demonstration has left something running"
 
 
 def _told(process: subprocess.Popen[bytes], log: Path) -> bool:

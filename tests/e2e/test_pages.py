@@ -27,10 +27,9 @@ def found(demonstration: Demonstration) -> dict[str, Any]:
     assert node is not None, "the pages are tested with node and Chromium: install nodejs and chromium"
     assert (WEB / "node_modules" / "playwright-core").is_dir(), "run make assets"
     PICTURES.mkdir(parents=True, exist_ok=True)
-    run = next(run for run in demonstration.summary["runs"] if run["run"].endswith(RUN))["run"]
     journey = Path(__file__).parent / "browser" / "journey.mjs"
     done = subprocess.run(
-        [node, journey, demonstration.pages, PICTURES, WEB / "node_modules", run],
+        [node, journey, demonstration.pages, PICTURES, WEB / "node_modules", RUN],
         capture_output=True,
         text=True,
         timeout=240,
