@@ -137,7 +137,7 @@ def all_checks(told: Told, plan: Plan) -> list[checks.Check]:
         *checks.check_troubles(told.facts, told.ledger, plan, told.restarts),
         *checks.check_runs(told.facts, plan),
         *billing_checks.check_usage(told.usage, told.counts, plan),
-        *billing_checks.check_invoices(told.billed, told.voucher),
+        *billing_checks.check_invoices(told.billed, told.voucher, plan),
     ]
 
 

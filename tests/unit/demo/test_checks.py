@@ -224,7 +224,7 @@ def bill(
 
 
 def test_an_invoice_without_fault_passes() -> None:
-    assert failed(billing_checks.check_invoices({"c": bill()}, {"consumed": "1000.00"})) == []
+    assert failed(billing_checks.check_invoices({"c": bill()}, {"consumed": "1000.00"}, demo_plan())) == []
 
 
 @pytest.mark.parametrize(
@@ -239,10 +239,10 @@ def test_an_invoice_without_fault_passes() -> None:
     ],
 )
 def test_an_invoice_with_a_fault_is_found(fault: dict[str, Any], found: str) -> None:
-    assert found in failed(billing_checks.check_invoices({"c": bill(**fault)}, {"consumed": "1000.00"}))
+    assert found in failed(billing_checks.check_invoices({"c": bill(**fault)}, {"consumed": "1000.00"}, demo_plan()))
 
 
 @pytest.mark.parametrize("consumed", ["999.99", "0.00"])
 def test_a_voucher_that_gave_something_else_is_found(consumed: str) -> None:
-    found = failed(billing_checks.check_invoices({"c": bill()}, {"consumed": consumed}))
+    found = failed(billing_checks.check_invoices({"c": bill()}, {"consumed": consumed}, demo_plan()))
     assert found == ["the voucher pays its percentage up to its cap"]
