@@ -20,7 +20,7 @@ from shared.storage.pool import build_pool
 from tests.integration.messaging.crash_rig import Workers, prepare, stored, until
 from tests.integration.messaging.crash_worker import CountingProcessor
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 DRIVERS = ["loop", "faust"]
 
 
@@ -69,10 +69,10 @@ async def test_the_stored_position_decides_and_not_what_kafka_remembers(
     prepare(database)
     await publish(kafka, topics, 40)
     async with looping(kafka, database, topics):
-        await until(lambda: stored(database) == 40, 30, "40 rows")
+        await until(lambda: stored(database) == 40, 90, "40 rows")
     prepare(database)  # the database forgets, Kafka's group does not
     async with looping(kafka, database, topics):
-        await until(lambda: stored(database) == 40, 30, "40 rows again")
+        await until(lambda: stored(database) == 40, 90, "40 rows again")
 
 
 async def test_a_topic_made_anew_stops_the_process_instead_of_being_read_past(
@@ -110,7 +110,7 @@ async def test_faust_leaves_with_a_code_when_the_log_does_not_fit(
     workers = Workers("faust", kafka, database, topics, tmp_path)
     try:
         workers.start("w1")
-        await until(lambda: workers.running["w1"].poll() is not None, 60, f"an end\n{workers.log_text()}")
+        await until(lambda: workers.running["w1"].poll() is not None, 120, f"an end\n{workers.log_text()}")
         assert workers.running["w1"].returncode == 70
         assert stored(database) == 0
     finally:
@@ -136,7 +136,7 @@ async def test_other_kinds_and_dead_letters_pass_through_the_driver(
 
     try:
         workers.start("w1")
-        await until(lambda: positions() == 41, 60, f"41 records\n{workers.log_text()}")
+        await until(lambda: positions() == 41, 120, f"41 records\n{workers.log_text()}")
         assert stored(database) == 20
         with psycopg.connect(database, autocommit=True) as connection:
             assert connection.execute("select value, code from messaging.dead_letter").fetchall() == [
