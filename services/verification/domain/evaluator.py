@@ -50,7 +50,8 @@ from shared.kernel.errors import PilotlineError
 from shared.kernel.times import Micros
 
 MAX_WAITING_ROWS = 1_000_000
-"""Rows of one stream held back for a slower one. Beyond it the criteria that wait are marked stale: a rebuild reads them from storage."""
+"""Rows of one stream held back for a slower one. Beyond it they are dropped, and the criteria that wait for the slower one are marked
+stale when it speaks again or the run ends: a rebuild reads the rows from storage."""
 
 REBUILD_ROWS = 65_536
 """Rows that an ordered rebuild gathers before it judges them."""
@@ -65,7 +66,8 @@ class NeedsRebuild(PilotlineError):
 class RunEvaluator:
     """The evaluation of one run; see the module's text for its use."""
 
-    def __init__(self, plan: RunPlan) -> None:
+    def __init__(self, plan: RunPlan, tail: int | None = TAIL) -> None:
+        """`tail` is for a rebuild, whose frames come in another order than that of their numbers: see `joined`."""
         self.plan = plan
         self.stale: set[str] = set()
         self.how = ""
@@ -74,7 +76,7 @@ class RunEvaluator:
         self._phase: str | None = None
         self._held = np.zeros((0, 2), np.int64)
         self._arrivals: dict[tuple[str, str], BootArrivals] = {}
-        self._keep: int | None = TAIL
+        self._keep = tail
         self._columns, self._rows = columns_of(plan)
         self._first = {stream.id: plan.start - stream.max_age for stream in plan.streams}
         self._groups = groups_of(plan, self._columns)
@@ -108,6 +110,9 @@ class RunEvaluator:
             self._end = record.at
             self.how = record.how
             self._phase_started(None, record.at)
+            for group in self._groups:
+                if group.behind:
+                    self._mark(group, lambda _: True)
         return tuple(sorted(self.stale - before))
 
     def add_frame(self, frame: Frame) -> Arrival:
@@ -175,7 +180,11 @@ class RunEvaluator:
         touched: list[Group] = []
         for group in self._groups:
             frontier = min(self._rows[name].watermark for name in group.streams) if upto is None else upto
-            if frontier > group.released and self._release(group, frontier):
+            if frontier <= group.released:
+                continue
+            if group.behind:
+                self._mark(group, lambda _: True)
+            if self._release(group, frontier):
                 touched.append(group)
         self._forget()
         return self._transitions(touched)
@@ -206,6 +215,12 @@ class RunEvaluator:
         if self.needs_rebuild:
             raise NeedsRebuild(f"run {self.plan.run} has gone past a late record: {', '.join(sorted(self.stale))}")
         return result_of(self.plan, self.how, self.states(), self._inputs())
+
+    def joined(self) -> None:
+        """A rebuilt evaluator has everything that is stored and goes on with live records: its tail shrinks to the usual one."""
+        self._keep = TAIL
+        for arrivals in self._arrivals.values():
+            arrivals.shorten(TAIL)
 
     def snapshot(self) -> bytes:
         """Everything this evaluator knows, as bytes; `restore` continues from it as if nothing had happened."""
@@ -331,7 +346,7 @@ class RunEvaluator:
             if rows.waiting() > MAX_WAITING_ROWS:
                 for group in self._by_stream[name]:
                     if group.released < rows.chunks[-1].times[-1]:
-                        self._mark(group, lambda _: True)
+                        group.behind = True
                         group.released = int(rows.chunks[-1].times[-1])
                 rows.chunks = []
 
@@ -355,12 +370,14 @@ def rebuild(
     """A fresh evaluator fed with stored frames: V-16 (close), V-15 (late data), V-18 (runs that start in the past).
 
     The frames may come in any order, and are then all held until they are judged. With `in_order` the caller promises that the first
-    instants of the frames never fall, and memory stays bounded.
+    instants of the frames never fall, and memory stays bounded; that is for a run that has ended (ValueError otherwise), because a
+    stream that is silent at the end could still speak.
     """
-    evaluator = RunEvaluator(plan)
-    evaluator._keep = LONG_TAIL if in_order else None
+    evaluator = RunEvaluator(plan, LONG_TAIL if in_order else None)
     for record in lifecycle:
         evaluator.apply(record)
+    if in_order and not evaluator.ended:
+        raise ValueError("a rebuild in order of time needs the run's end")
     waiting = 0
     for frame in frames:
         if in_order and waiting >= REBUILD_ROWS:
@@ -369,7 +386,5 @@ def rebuild(
         evaluator.add_frame(frame)
         waiting += frame.rows
     evaluator.advance()
-    evaluator._keep = TAIL
-    for arrivals in evaluator._arrivals.values():
-        arrivals.shorten(TAIL)
+    evaluator.joined()
     return evaluator

@@ -83,6 +83,7 @@ class Group:
         """`columns` maps a channel path to its row in a chunk of its stream."""
         self.streams = streams
         self.released: Micros = -FAR
+        self.behind = False  # rows that this group waited with were dropped: only a rebuild can go on
         self.signals: list[SignalPlan] = []
         for _, criterion in criteria:
             if all(signal.key != criterion.signal.key for signal in self.signals):

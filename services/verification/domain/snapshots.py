@@ -15,7 +15,7 @@ from services.verification.domain.rows import Chunk
 if TYPE_CHECKING:
     from services.verification.domain.evaluator import RunEvaluator
 
-FORMAT = 1
+FORMAT = 2
 
 
 class _Boot(msgspec.Struct, array_like=True):
@@ -53,6 +53,7 @@ class _Snapshot(msgspec.Struct):
     boots: list[_Boot]
     rows: list[_Rows]
     released: list[int]
+    behind: list[bool]
     arrays: list[bytes]
     outcomes: list[int]
     bad: list[tuple[int, int, int, int]]
@@ -79,6 +80,7 @@ def freeze(evaluator: RunEvaluator) -> bytes:
         boots=[_boot(key, arrivals) for key, arrivals in sorted(evaluator._arrivals.items())],
         rows=rows,
         released=[group.released for group in evaluator._groups],
+        behind=[group.behind for group in evaluator._groups],
         arrays=[array.tobytes() for array in _arrays(evaluator)],
         outcomes=[int(outcome) for outcome in evaluator._outcomes],
         bad=[(bad.count, bad.first_at, bad.nan_count, bad.first_nan_at) for bad in evaluator._bad],
@@ -110,8 +112,8 @@ def thaw(evaluator: RunEvaluator, data: bytes) -> bool:
         )
     for kept in snapshot.rows:
         _thaw_rows(evaluator._rows[kept.stream], kept)
-    for group, released in zip(evaluator._groups, snapshot.released, strict=True):
-        group.released = released
+    for group, released, behind in zip(evaluator._groups, snapshot.released, snapshot.behind, strict=True):
+        group.released, group.behind = released, behind
     for array, content in zip(_arrays(evaluator), snapshot.arrays, strict=True):
         array[...] = np.frombuffer(content, array.dtype).reshape(array.shape)
     evaluator._outcomes = [Outcome(value) for value in snapshot.outcomes]

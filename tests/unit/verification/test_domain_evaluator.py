@@ -102,10 +102,22 @@ def test_rows_wait_in_bounded_memory_for_a_slower_stream(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "MAX_WAITING_ROWS", 20)
     both = {"kind": "band", "signal": {"op": "sum", "of": ["one.x", "two.z"]}, "high": kpa(500)}
     plan = plan_of(BAND, both)
-    live = fed(plan, begun(), *(one([(t, 100)], seq=t) for t in range(25)))
-    assert live.stale == {"c1"}
+    frames = [one([(t, 100)], seq=t) for t in range(25)]
+    live = fed(plan, begun(), *frames)
+    assert live.stale == set()  # nothing to mend yet: the slower stream is silent
     assert len(live.snapshot()) < 20_000
     assert live.states()[0].quality.samples == 25
+    again = RunEvaluator.restore(plan, live.snapshot())
+    live.add_frame(two([(30, 1000)]))
+    live.add_frame(one([(30, 100)], seq=25))
+    live.advance()
+    assert live.stale == {"c1"}
+    assert again.apply(ended(30)) == ("c1",)
+
+
+def test_a_rebuild_in_order_of_time_is_for_a_run_that_has_ended() -> None:  # V-18
+    with pytest.raises(ValueError, match="needs the run's end"):
+        rebuild(plan_of(BAND), [begun()], [], in_order=True)
 
 
 def test_a_snapshot_of_another_plan_is_refused() -> None:  # V-17

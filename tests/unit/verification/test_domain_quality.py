@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.verification.domain.evaluator import Lifecycle, rebuild
@@ -54,6 +56,20 @@ def test_a_mean_over_a_gap_proves_nothing() -> None:  # V-10: what was in the ga
     criterion = {"kind": "window_statistics", "statistic": "mean", "high": kpa(110)} | GAP
     assert verdict(criterion, [200, NAN, NAN, NAN, 200]).outcome is Outcome.INCONCLUSIVE
     assert verdict(criterion | {"statistic": "max"}, [200, NAN, NAN, NAN, 200]).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"kind": "rate_of_change", "high": {"value": 4, "unit": "kPa/s"}},
+        {"kind": "window_statistics", "windows": "sliding", "statistic": "mean", "high": kpa(2)},
+    ],
+)
+def test_a_window_that_begins_where_a_gap_ends_is_seen_whole(kind: dict[str, Any]) -> None:  # V-10
+    """The gap is (0 s, 4 s]; (4 s, 6 s] holds 0 and 9, and nothing is missing in it."""
+    xs = [0, NAN, NAN, NAN, 0, 0, 9]
+    assert verdict(kind | GAP | {"window": seconds(2)}, xs).outcome is Outcome.FAIL
+    assert verdict(kind | GAP | {"window": seconds(2.5)}, xs).outcome is Outcome.INCONCLUSIVE
 
 
 def test_a_hold_that_could_lie_in_the_gap_is_not_failed() -> None:  # V-10
