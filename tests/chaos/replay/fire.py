@@ -20,6 +20,7 @@ from deploy.local import waiting
 from deploy.local.installation import DATABASE_URL, KAFKA, TOPIC_PREFIX, Installation, installed
 from deploy.local.ports import free_port
 from deploy.local.stack import Endpoints
+from services.processes import PROCESSES
 from shared.kernel.times import Micros
 from tests.plugins.stack import NewDatabase, NewTopics
 
