@@ -40,7 +40,7 @@ def give_gap(gap: GapSeen, sessions: Sequence[Session]) -> Reached:
         end = session.end
         if gap.stream in session.order and gap.before >= session.plan.start and (end is None or gap.after < end):
             session.gaps = max(0, session.gaps + (-1 if gap.closed else 1))
-            session.touched = True
+            session.changes += 1
             reached.append((session, False))
     return reached
 

@@ -96,10 +96,23 @@ async def save(connection: Connection, snapshots: Sequence[Saved]) -> None:
         )
 
 
+async def replace_older(connection: Connection, saved: Saved) -> bool:
+    """Replace the run's snapshot if this one reaches further. A run that has left, or that another process has taken over and brought
+    further, stays as it is: False."""
+    cursor = await connection.execute(
+        """update verification.worker_snapshot
+           set next_offset = %s, plan_digest = %s, snapshot = %s, updated_at = clock_timestamp()
+           where run_id = %s and next_offset < %s""",
+        (saved.next_offset, saved.plan_digest, saved.snapshot, saved.run, saved.next_offset),
+    )
+    return cursor.rowcount == 1
+
+
 async def touch(connection: Connection, runs: Sequence[str], next_offset: int) -> None:
-    """These runs have not been touched by any batch below `next_offset`: their snapshots stand for it as well."""
+    """No batch below `next_offset` has given these runs anything since their snapshots: they stand for it as well."""
     await connection.execute(
-        "update verification.worker_snapshot set next_offset = %s where run_id = any(%s)", (next_offset, list(runs))
+        "update verification.worker_snapshot set next_offset = %s where run_id = any(%s) and next_offset < %s",
+        (next_offset, list(runs), next_offset),
     )
 
 

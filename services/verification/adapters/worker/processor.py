@@ -78,7 +78,7 @@ class VerificationWorker:
         self._book = Book(CachedRegistry(pool))
         self._levels = Levels(now, tuning.level_seconds, monotonic)
         self._readings = Readings(pool, topics.line_records, tuning.rebuild_memory)
-        self._recovery = Recovery(topics.line_records, tuning.snapshot_seconds, monotonic)
+        self._recovery = Recovery(pool, topics.line_records, tuning.snapshot_seconds, monotonic)
         self._sessions: dict[str, Session] = {}
         self._by_line: dict[str, list[Session]] = {}
         self._upto: dict[int, int] = {}
@@ -107,9 +107,10 @@ class VerificationWorker:
         await self._attend(connection, effects)
         self._levels.write(self._sessions.values(), effects)
         await effects.write(connection)
-        await self._recovery.save_due(connection, self._sessions.values(), self._upto)
+        await self._recovery.save_marked(connection, self._sessions, self._upto)
 
     async def committed(self) -> None:
+        self._recovery.save_beside(self._sessions.values(), self._upto)
         for line, sessions in self._by_line.items():
             RUNS_OPEN.set(OfLine(line), sum(session.stage is Stage.LIVE for session in sessions))
 

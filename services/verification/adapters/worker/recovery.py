@@ -1,39 +1,70 @@
-"""When the worker's memory is written, and how it is read again: snapshots of the runs, and the batches between them."""
+"""When the worker's memory is written, and how it is read again: snapshots of the runs, and the batches between them.
+
+A batch's records are kept in its own transaction. Snapshots follow beside it, one at a time on a connection of their own, taken right behind
+a commit: a snapshot says up to which offset it reaches, so it may come later than the batch, or never. Only what the batches would not lead
+to again (a rebuild, an end) is written with the transaction that did it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
 
 from services.verification.adapters.worker import memory
 from services.verification.adapters.worker.book import Book
 from services.verification.adapters.worker.delivery import give_again
 from services.verification.adapters.worker.session import Session, freeze_session, thaw_session
+from shared.messaging.failures import transient
 from shared.messaging.processor import Record
-from shared.storage.pool import Connection
+from shared.storage.pool import Connection, Pool
 
-_JOURNAL_BYTES = 8 * 1024 * 1024
+_log = structlog.get_logger(__name__)
+
+_SMALL = 256 * 1024
+_JOURNAL_BYTES = 32 * 1024 * 1024
+"""Most bytes of batches that a partition keeps for the sake of one run."""
+
+
+@dataclass(slots=True)
+class _Last:
+    """A run's last snapshot: when it was taken, its size, and how much the run and its partition had been given by then."""
+
+    at: float
+    size: int
+    fed: int
+    kept: int
 
 
 class Recovery:
-    """Decides which snapshots are due. `mark` a run that has changed otherwise than by the records of a batch: its snapshot goes with this
-    transaction, because the batches alone would not lead there again."""
+    """Decides which snapshots are due: small ones every `seconds`, a large one when a quarter of its size has come since."""
 
-    def __init__(self, topic: str, seconds: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, pool: Pool, topic: str, seconds: float, monotonic: Callable[[], float]) -> None:
+        self._pool = pool
         self._topic = topic
         self._seconds = seconds
         self._monotonic = monotonic
-        self._saved_at: dict[str, float] = {}
+        self._last: dict[str, _Last] = {}
         self._marked: set[str] = set()
-        self._journal: dict[int, int] = {}
+        self._kept: dict[int, int] = {}
+        self._pruned_at = 0.0
+        self._durable: dict[str, int] = {}
+        """Per run how many records the snapshot in the database holds; only one that holds all may stand for later offsets."""
+        self._writing: asyncio.Task[tuple[str, int] | None] | None = None
 
     def mark(self, session: Session) -> None:
+        """The run has changed otherwise than by the records of a batch: its snapshot goes with this transaction."""
         self._marked.add(session.run)
 
     async def load(self, connection: Connection, book: Book, partitions: Sequence[int]) -> list[Session]:
         """The sessions as of the last commit."""
-        self._saved_at.clear()
+        await self._stop_writing()
+        self._last.clear()
         self._marked.clear()
-        self._journal.clear()
+        self._kept.clear()
+        self._durable.clear()
         sessions: list[Session] = []
         reached: dict[str, int] = {}
         for saved in await memory.load(connection, partitions):
@@ -51,35 +82,88 @@ class Recovery:
     ) -> None:
         """Keep what a batch has given to sessions."""
         written = memory.Batch(partition, batch[0].offset, batch[-1].offset + 1, tuple(kept))
-        self._journal[partition] = self._journal.get(partition, 0) + await memory.keep_batch(connection, written)
+        self._kept[partition] = self._kept.get(partition, 0) + await memory.keep_batch(connection, written)
 
-    async def save_due(self, connection: Connection, sessions: Iterable[Session], upto: Mapping[int, int]) -> None:
-        """Snapshots of marked runs, and of those whose last one is old. `upto`: offset behind the last batch, by partition."""
+    async def save_marked(
+        self, connection: Connection, sessions: Mapping[str, Session], upto: Mapping[int, int]
+    ) -> None:
+        """With the transaction: snapshots of marked runs, and what no run needs any more is forgotten. `upto`: offset behind the last
+        batch, by partition."""
+        marked = [sessions[run] for run in sorted(self._marked) if run in sessions]
+        self._marked.clear()
+        await memory.save(connection, [self._taken(session, upto[session.partition]) for session in marked])
+        self._durable.update((session.run, session.changes) for session in marked)
         now = self._monotonic()
-        full = {partition for partition, size in self._journal.items() if size > _JOURNAL_BYTES}
-        due = [session for session in sessions if self._due(session, now, full)]
-        changed = [session for session in due if session.touched or session.run in self._marked]
-        await memory.save(connection, [_saved(session, upto[session.partition]) for session in changed])
-        for partition in sorted({session.partition for session in due}):
-            quiet = [session.run for session in due if session.partition == partition and session not in changed]
-            await memory.touch(connection, quiet, upto[partition])
-            await memory.prune(connection, partition)
-        for partition in full:
-            self._journal[partition] = 0
-        for session in due:
-            session.touched = False
-            self._saved_at[session.run] = now
-            self._marked.discard(session.run)
+        if now - self._pruned_at >= self._seconds:
+            self._pruned_at = now
+            for partition, offset in upto.items():
+                here = [session for session in sessions.values() if session.partition == partition]
+                quiet = [session.run for session in here if self._durable.get(session.run) == session.changes]
+                await memory.touch(connection, quiet, offset)
+                await memory.prune(connection, partition)
+
+    def save_beside(self, sessions: Iterable[Session], upto: Mapping[int, int]) -> None:
+        """Right behind a commit, when memory is what is committed: take the snapshot that is due most, and write it meanwhile."""
+        if self._writing is not None:
+            if not self._writing.done():
+                return
+            if written := self._writing.result():
+                self._durable[written[0]] = written[1]
+            self._writing = None
+        due = [session for session in sessions if self._due(session)]
+        if due:
+            session = min(due, key=lambda session: self._last[session.run].at if session.run in self._last else 0.0)
+            saved = self._taken(session, upto[session.partition])
+            self._writing = asyncio.create_task(_write(self._pool, saved, session.changes))
 
     async def leave(self, connection: Connection, session: Session) -> None:
         """The run needs no memory any more."""
         await memory.drop(connection, session.run)
-        self._saved_at.pop(session.run, None)
+        self._last.pop(session.run, None)
+        self._durable.pop(session.run, None)
         self._marked.discard(session.run)
 
-    def _due(self, session: Session, now: float, full: set[int]) -> bool:
-        old = now - self._saved_at.get(session.run, 0.0) >= self._seconds
-        return old or session.run in self._marked or session.partition in full
+    def _taken(self, session: Session, next_offset: int) -> memory.Saved:
+        saved = memory.Saved(
+            run=session.run,
+            line=session.line,
+            partition=session.partition,
+            next_offset=next_offset,
+            plan_digest=session.plan.digest(),
+            snapshot=freeze_session(session),
+        )
+        kept = self._kept.get(session.partition, 0)
+        self._last[session.run] = _Last(self._monotonic(), len(saved.snapshot), session.fed, kept)
+        return saved
+
+    def _due(self, session: Session) -> bool:
+        last = self._last.get(session.run)
+        if self._durable.get(session.run) == session.changes:
+            return False
+        if last is None:
+            return True
+        if self._kept.get(session.partition, 0) - last.kept >= _JOURNAL_BYTES:
+            return True
+        old = self._monotonic() - last.at >= self._seconds
+        return old and (last.size <= _SMALL or 4 * (session.fed - last.fed) >= last.size)
+
+    async def _stop_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+            self._writing = None
+
+
+async def _write(pool: Pool, saved: memory.Saved, changes: int) -> tuple[str, int] | None:
+    """The run, and the number of its records, once they are durable."""
+    try:
+        async with pool.connection() as connection:
+            return (saved.run, changes) if await memory.replace_older(connection, saved) else None
+    except Exception as error:
+        if transient(error) is None:
+            raise
+        _log.warning("snapshot_not_written", run=saved.run, error=type(error).__name__)
+        return None
 
 
 async def _thawed(connection: Connection, book: Book, saved: memory.Saved) -> Session:
@@ -102,14 +186,3 @@ def _replay(batch: memory.Batch, by_line: Mapping[str, list[Session]], reached: 
         touched.update((session.run, session) for session in give_again(record, behind))
     for session in touched.values():
         session.advance()
-
-
-def _saved(session: Session, next_offset: int) -> memory.Saved:
-    return memory.Saved(
-        run=session.run,
-        line=session.line,
-        partition=session.partition,
-        next_offset=next_offset,
-        plan_digest=session.plan.digest(),
-        snapshot=freeze_session(session),
-    )

@@ -75,7 +75,8 @@ class Need:
 
 @dataclass(slots=True)
 class Session:
-    """See the module's text. `evaluation` is the number of the one in force; `marks` are the newest instants seen per stream."""
+    """See the module's text. `evaluation` is the number of the one in force; `marks` are the newest instants seen per
+    stream; `changes` counts the records it has taken in, `fed` the bytes of their samples."""
 
     run: str
     line: str
@@ -93,7 +94,8 @@ class Session:
     outcomes: dict[str, int] = field(default_factory=dict)
     reached: int = 0
     late_after_cut: int | None = None
-    touched: bool = False
+    changes: int = 0
+    fed: int = 0
 
     @property
     def outcome(self) -> Outcome:
@@ -136,7 +138,8 @@ class Session:
         self.order.check(frame)
         if self.stage in {Stage.CLOSING, Stage.SUPERSEDING}:
             return self._take_behind_cut(frame, offset)
-        self.touched = True
+        self.changes += 1
+        self.fed += len(frame.values)
         self.reached = offset + 1
         self.marks[frame.stream] = max(self.marks.get(frame.stream, NEVER), int(frame.times_array()[-1]))
         if self.need is not None:
@@ -157,14 +160,14 @@ class Session:
     def _take_behind_cut(self, frame: Frame, offset: int) -> bool:
         if not self.reaches(frame):
             return False
-        self.touched = True
+        self.changes += 1
         self.late += 1
         self.late_after_cut = offset + 1
         return True
 
     def apply(self, record: Lifecycle, offset: int) -> None:
         """Takes in a lifecycle record of the run."""
-        self.touched = True
+        self.changes += 1
         self.reached = offset + 1
         logged = Logged(offset, record)
         self.lifecycle.append(logged)

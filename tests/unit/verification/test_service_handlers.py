@@ -1,0 +1,289 @@
+"""Commands and criteria by their use cases, with stores in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from services.verification.domain.criteria_model import CriteriaSet
+from services.verification.domain.run_state import RunState
+from services.verification.handlers import Order, carry_out, create_run, refusal, save_criteria
+from services.verification.ports import Announcement, CommandRecord, Run, Scene, StoredCriteria, VerificationKind
+from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunStarted
+from shared.contracts.registry import Channel, Customer, CustomerClass, Line, Name, Platform, Stream
+from shared.kernel.errors import NotAllowed, NotFound, Problem
+from shared.kernel.times import MINUTE, SECOND
+from shared.storage.registry import Registry
+
+NAME = Name("a", "甲")
+STREAM = Stream("l/s", 3, "p", "l", "l/i", (Channel("x", "pressure", "kPa"),), SECOND, SECOND)
+REGISTRY = Registry(
+    platforms={"p": Platform("p", NAME, "UTC")},
+    lines={"l": Line("l", "p", NAME)},
+    instruments={},
+    customers={"c": Customer("c", NAME, CustomerClass.SME)},
+    streams={"l/s": STREAM},
+    versions={("l/s", 3): STREAM},
+    numbers={"l/s": 1},
+)
+TEXT = {"en": "a", "zh": "甲"}
+DOCUMENT: dict[str, Any] = {
+    "id": "set",
+    "version": 1,
+    "title": TEXT,
+    "phases": [{"id": "work", "title": TEXT}, {"id": "rest", "title": TEXT}],
+    "criteria": [
+        {
+            "id": "limit",
+            "kind": "band",
+            "title": TEXT,
+            "phase": "work",
+            "signal": "s.x",
+            "high": {"value": 1, "unit": "kPa"},
+        }
+    ],
+}
+RUN = Run(
+    run="r",
+    project="p",
+    customer="c",
+    platform="",
+    line="l",
+    scene=Scene.REPLICA,
+    verification_kind=VerificationKind.PROCESS,
+    item="resin",
+    item_revision="1",
+    iteration=1,
+    previous_run=None,
+    equipment=(),
+    criteria_set="set",
+    criteria_version=1,
+    criteria_digest="",
+    streams=(),
+    tariff="",
+    service_code="",
+    planned_end=None,
+    created_by="somebody",
+)
+
+
+@dataclass
+class Criteria:
+    """Criteria sets in a dictionary."""
+
+    sets: dict[tuple[str, int], StoredCriteria] = field(default_factory=dict)
+
+    async def find(self, set_id: str, version: int) -> StoredCriteria | None:
+        return self.sets.get((set_id, version))
+
+    async def save(
+        self, criteria: CriteriaSet, *, who: str, published: bool, line: str | None, memory: int | None
+    ) -> None:
+        stored = StoredCriteria(criteria, criteria.digest(), published, line, memory, 0, None)
+        self.sets[criteria.id, criteria.version] = stored
+
+
+@dataclass
+class Runs:
+    """Runs in a dictionary, and what was announced."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    given: list[CommandRecord] = field(default_factory=list)
+    announced: list[Announcement] = field(default_factory=list)
+
+    async def insert(self, run: Run) -> bool:
+        return self.runs.setdefault(run.run, run) is run
+
+    async def lock(self, run: str) -> Run | None:
+        return self.runs.get(run)
+
+    async def commands(self, run: str) -> Sequence[CommandRecord]:
+        return [command for command in self.given if command.run == run]
+
+    async def record(self, command: CommandRecord) -> None:
+        self.given.append(command)
+
+    async def save(self, run: Run) -> None:
+        self.runs[run.run] = run
+
+    async def announce(self, run: Run, announcement: Announcement) -> None:
+        self.announced.append(announcement)
+
+
+@dataclass
+class World:
+    criteria: Criteria = field(default_factory=Criteria)
+    runs: Runs = field(default_factory=Runs)
+
+    async def give(self, command: str, at: int, *, phase: str | None = None, key: str | None = None) -> CommandRecord:
+        order = Order("r", key or f"{command}{phase}{at}", command, at, "somebody", "why", phase)
+        return await carry_out(order, registry=REGISTRY, criteria=self.criteria, runs=self.runs)
+
+
+@pytest.fixture
+async def world() -> World:
+    """An idle run."""
+    made = World()
+    await save_criteria(
+        CriteriaSet.model_validate(DOCUMENT), line="l", publish=True, who="x", registry=REGISTRY, store=made.criteria
+    )
+    await create_run(RUN, registry=REGISTRY, criteria=made.criteria, runs=made.runs)
+    return made
+
+
+async def test_a_run_lives_and_says_every_step_on_its_line(world: World) -> None:
+    # V-2, V-3
+    for step in (
+        world.give("start", 0),
+        world.give("phase", 0, phase="work"),
+        world.give("hold", MINUTE),
+        world.give("restart", 2 * MINUTE),
+        world.give("phase", 3 * MINUTE, phase="rest"),
+        world.give("complete", 4 * MINUTE),
+    ):
+        assert (await step).problem is None
+    assert world.runs.runs["r"].state is RunState.COMPLETE
+    records = [announced.record for announced in world.runs.announced]
+    assert [type(record).__name__ for record in records] == [
+        "RunStarted",
+        "PhaseStarted",
+        "RunHeld",
+        "RunRestarted",
+        "PhaseStarted",
+        "RunEnded",
+    ]
+    assert isinstance(records[-1], RunEnded)
+    assert records[-1].how == "completed"
+
+
+async def test_a_start_pins_the_registry_versions_and_the_criteria(world: World) -> None:
+    # V-1, G7
+    await world.give("start", 5)
+    started = world.runs.announced[0].record
+    assert isinstance(started, RunStarted)
+    assert [(item.stream, item.version, item.digest) for item in started.streams] == [("l/s", 3, STREAM.digest())]
+    assert started.criteria_digest == CriteriaSet.model_validate(DOCUMENT).digest()
+    kinds = [kind for kind, _, _ in world.runs.announced[0].documents]
+    assert kinds == ["run_start", "descriptor", "event"]
+
+
+async def test_a_refused_command_is_recorded_with_its_reason_and_changes_nothing(world: World) -> None:
+    # V-2
+    refused = await world.give("hold", 0, key="k")
+    problem = refusal(refused)
+    assert isinstance(problem, NotAllowed)
+    assert (problem.code, problem.extra["allowed"]) == ("run_command_not_allowed", ["start", "abort"])
+    assert world.runs.runs["r"].state is RunState.IDLE
+    assert world.runs.announced == []
+    again = await world.give("hold", 0, key="k")
+    assert again == refused
+    assert len(world.runs.given) == 1
+
+
+async def test_a_key_repeated_answers_as_before_and_a_reused_one_is_refused(world: World) -> None:
+    # V-2
+    first = await world.give("start", 0, key="k")
+    assert await world.give("start", 0, key="k") == first
+    assert len(world.runs.announced) == 1
+    with pytest.raises(NotAllowed) as reused:
+        await world.give("hold", 1, key="k")
+    assert reused.value.code == "run_command_key_reused"
+
+
+@pytest.mark.parametrize(
+    ("command", "at", "phase", "code"),
+    [
+        ("phase", 0, "nowhere", "run_phase_unknown"),
+        ("phase", MINUTE, "work", "run_phase_repeated"),
+        ("hold", -1, None, "run_command_time"),
+        ("start", MINUTE, None, "run_command_not_allowed"),
+    ],
+)
+async def test_what_does_not_fit_a_running_run_is_refused(
+    world: World, command: str, at: int, phase: str | None, code: str
+) -> None:
+    # V-2, V-3
+    await world.give("start", 0)
+    await world.give("phase", 0, phase="work")
+    problem = refusal(await world.give(command, at, phase=phase, key="new"))
+    assert problem is not None
+    assert problem.code == code
+
+
+async def test_a_held_run_starts_no_phase(world: World) -> None:
+    # V-2
+    await world.give("start", 0)
+    await world.give("hold", 1)
+    problem = refusal(await world.give("phase", 2, phase="work"))
+    assert problem is not None
+    assert problem.code == "run_command_not_allowed"
+    assert not any(isinstance(item.record, PhaseStarted) for item in world.runs.announced)
+
+
+async def test_an_idle_run_that_is_aborted_leaves_the_line_alone(world: World) -> None:
+    # V-2
+    assert (await world.give("abort", 0)).state_after is RunState.ABORTED
+    assert world.runs.announced == []
+
+
+async def test_a_published_version_is_immutable(world: World) -> None:
+    # G7
+    changed = CriteriaSet.model_validate({**DOCUMENT, "title": {"en": "b", "zh": "乙"}})
+    with pytest.raises(NotAllowed) as refused:
+        await save_criteria(changed, line="l", publish=True, who="x", registry=REGISTRY, store=world.criteria)
+    assert refused.value.code == "criteria_published"
+
+
+async def test_a_draft_starts_no_run_and_what_does_not_fit_the_line_is_not_published() -> None:
+    # V-8
+    world = World()
+    draft = CriteriaSet.model_validate(DOCUMENT)
+    await save_criteria(draft, line=None, publish=False, who="x", registry=REGISTRY, store=world.criteria)
+    with pytest.raises(NotAllowed) as refused:
+        await create_run(RUN, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    assert refused.value.code == "criteria_not_published"
+    wrong = CriteriaSet.model_validate(
+        {**DOCUMENT, "version": 2, "criteria": [{**DOCUMENT["criteria"][0], "signal": "s.nothing"}]}
+    )
+    with pytest.raises(Problem) as unknown:
+        await save_criteria(wrong, line="l", publish=True, who="x", registry=REGISTRY, store=world.criteria)
+    assert unknown.value.code == "criteria_unknown_channel"
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"line": "x"}, "line_unknown"),
+        ({"customer": "x"}, "customer_unknown"),
+        ({"equipment": ("x",)}, "instrument_unknown"),
+        ({"criteria_version": 7}, "criteria_unknown"),
+        ({"previous_run": "x", "iteration": 2}, "run_unknown"),
+    ],
+)
+async def test_a_run_names_what_exists(world: World, facts: dict[str, Any], code: str) -> None:
+    # V-1
+    with pytest.raises(NotFound) as refused:
+        await create_run(replace(RUN, run="s", **facts), registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    assert refused.value.code == code
+
+
+async def test_iterations_count_on_and_the_same_request_again_is_the_same_run(world: World) -> None:
+    # V-1
+    following = replace(RUN, run="s", iteration=2, previous_run="r")
+    run, new = await create_run(following, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    assert new
+    assert (await create_run(following, registry=REGISTRY, criteria=world.criteria, runs=world.runs)) == (run, False)
+    with pytest.raises(NotAllowed) as other:
+        await create_run(replace(following, item="paint"), registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    assert other.value.code == "run_exists"
+    with pytest.raises(Problem) as backwards:
+        await create_run(
+            replace(RUN, run="t", iteration=1, previous_run="r"),
+            registry=REGISTRY,
+            criteria=world.criteria,
+            runs=world.runs,
+        )
+    assert backwards.value.code == "run_iteration"
