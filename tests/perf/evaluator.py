@@ -118,7 +118,10 @@ def measure(plan: RunPlan, frames: list[Frame], every: int) -> tuple[float, str]
 
 def digest_of(plan: RunPlan, frames: list[Frame]) -> str:
     rows = sum(frame.rows for frame in frames)
-    records: list[Lifecycle] = [PhaseStarted(at=0, phase="p", **FACTS), RunEnded(at=rows * PERIOD, how="completed", **FACTS)]
+    records: list[Lifecycle] = [
+        PhaseStarted(at=0, phase="p", **FACTS),
+        RunEnded(at=rows * PERIOD, how="completed", **FACTS),
+    ]
     return rebuild(plan, records, frames, in_order=True).result().digest
 
 
