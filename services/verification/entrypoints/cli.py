@@ -1,4 +1,4 @@
-"""`pilotline verification …` and `pilotline criteria …`."""
+"""`pilotline verification …`; its `criteria` group also stands alone as `pilotline criteria …` where the root command lists it."""
 
 from __future__ import annotations
 
@@ -56,6 +56,9 @@ def worker_command(check: bool) -> None:
 @click.group("criteria")
 def criteria() -> None:
     """Criteria sets: check, publish."""
+
+
+group.add_command(criteria)
 
 
 @criteria.command("check")
