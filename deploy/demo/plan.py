@@ -172,10 +172,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing is sent until everything sent so far has had its effects, as it would in an hour of real time. What comes then and belongs
-    before is late for every reader."""
+    """Nothing is sent until everything sent so far has had its effects, as it would in an hour of real time, and the run is judged up to
+    `judged`. What comes then and belongs before is late for every reader."""
 
     run: str
+    judged: Micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ class Plan:
                 batches += self._with_trouble(stream, sent[stream][hour], hour, delayed)
             yield Send(run, start + (hour + 1) * HOUR, tuple(batches))
             if hour in delayed:
-                yield Pause(run)
+                yield Pause(run, start + (hour + 1) * HOUR - ROW_PERIOD)
                 yield Send(run, start + (hour + 1) * HOUR, tuple(delayed[hour]))
         yield Finish(run, start + LENGTH)
 

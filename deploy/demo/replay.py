@@ -111,12 +111,12 @@ async def replay(
     runs: RunsRuns,
     *,
     kill: Callable[[str], Awaitable[None]],
-    quiet: Callable[[], Awaitable[None]],
+    quiet: Callable[[Pause], Awaitable[None]],
     pace: Pace,
     on_step: Callable[[Step], None],
 ) -> None:
     """Carry out every step of the plan, one after another. `kill` ends the process of that name; `quiet` returns when everything sent so
-    far has had its effects."""
+    far has had the effects that a pause asks for."""
     for step in plan.steps():
         match step:
             case Begin():
@@ -128,7 +128,7 @@ async def replay(
                 await pace.reach(step.at)
                 await gateway.send(step.batches)
             case Pause():
-                await quiet()
+                await quiet(step)
             case Finish():
                 await runs.finish(step.run, step.at)
             case Kill():

@@ -15,6 +15,7 @@ import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.contracts.topics import LINE_RECORDS, USAGE_EVENTS, Topics
+from shared.kernel.times import Micros, to_rfc3339, utc
 
 LINE_READERS = ("ingest.sink", "verification.worker", "billing.meter")
 USAGE_READERS = ("billing.recorder",)
@@ -79,6 +80,15 @@ class Outstanding:
         )
         waiting["runs"] = len(runs) - final[0][0]
         return waiting
+
+    async def judged(self, run: str, upto: Micros, *, within: float) -> None:
+        """Returns when some criterion of the run is judged up to an instant. Raises Unsettled after `within` seconds."""
+        deadline = time.monotonic() + within
+        query = "select max(frontier) >= %s from verification.criterion_state where run_id = %s"
+        while not (await self._rows(query, utc(upto), run))[0][0]:
+            if time.monotonic() > deadline:
+                raise Unsettled(f"{run} is not judged up to {to_rfc3339(upto)} within {within:g} s")
+            await asyncio.sleep(0.1)
 
     async def _rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         cursor = await self._connection.execute(query.encode(), arguments)

@@ -18,7 +18,7 @@ from deploy.demo.desk import Desk
 from deploy.demo.facts import Facts, read_facts
 from deploy.demo.ledger import Ledger
 from deploy.demo.office import Billed, Office
-from deploy.demo.plan import Plan, Step, customer_of
+from deploy.demo.plan import Pause, Plan, Step, customer_of
 from deploy.demo.replay import Gateway, Pace, replay
 from deploy.demo.settling import Outstanding, Progress
 from deploy.local.installation import Installation
@@ -79,7 +79,7 @@ async def tell(system: Installation, plan: Plan, listener: Listener, *, pace: Pa
                 hands.gateway,
                 hands.desk,
                 kill=lambda process: kill(system, process),
-                quiet=lambda: quiet(system),
+                quiet=lambda pause: quiet(system, pause),
                 pace=pace,
                 on_step=listener.on_step,
             )
@@ -123,10 +123,11 @@ async def kill(system: Installation, process: str) -> None:
     await asyncio.to_thread(strike)
 
 
-async def quiet(system: Installation) -> None:
+async def quiet(system: Installation, pause: Pause) -> None:
     """Returns when everything sent so far has had its effects. Raises Unsettled."""
     async with outstanding(system) as work:
         await work.settled((), within=_SETTLED_WITHIN)
+        await work.judged(pause.run, pause.judged, within=_SETTLED_WITHIN)
 
 
 @asynccontextmanager

@@ -92,8 +92,8 @@ class Diary:
     async def finish(self, run: str, at: int) -> None:
         self.entries.append(("finish", run))
 
-    async def quiet(self) -> None:
-        self.entries.append(("quiet",))
+    async def quiet(self, pause: Pause) -> None:
+        self.entries.append(("quiet", pause.run))
 
     async def kill(self, process: str) -> None:
         self.entries.append(("kill", process))
@@ -137,7 +137,7 @@ async def test_what_is_late_comes_when_everything_before_it_is_settled(patient: 
     behind = steps[paused + 1]
     assert isinstance(behind, Send)
     assert [batch.note for batch in behind.batches] == ["late"]
-    assert ("quiet",) in diary.entries
+    assert ("quiet", "d02") in diary.entries
 
 
 async def test_a_pace_stretches_event_time() -> None:
