@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -177,6 +177,7 @@ class Rig:
     base: str
     tuning: Tuning
     stop: asyncio.Event
+    sent: dict[int, int] = field(default_factory=dict)
     worker: Losable | None = None
     _worker_task: asyncio.Task[None] | None = None
 
@@ -196,7 +197,8 @@ class Rig:
                 received_at=time.time_ns() // 1000,
             )
             line = batch.stream.split("/")[0].encode()
-            await self.producer.put(self.topics.line_records, line, encode_frame(frame), kind=Kind.FRAME)
+            put = await self.producer.put(self.topics.line_records, line, encode_frame(frame), kind=Kind.FRAME)
+            self.sent[put.partition] = put.offset
 
     async def create(self, run: str, line: str = "l1", **facts: Any) -> None:
         body = {
@@ -255,15 +257,15 @@ class Rig:
             return await (await connection.execute(query.encode(), parameters)).fetchall()
 
     async def caught_up(self) -> None:
-        """The worker has applied everything that the sink has."""
+        """Sink and worker have applied everything that was sent."""
 
         async def found() -> bool:
             rows = await self.rows(
-                """select s.next_offset <= w.next_offset from messaging.position s
-                   join messaging.position w using (topic, partition)
-                   where s.processor = 'ingest.sink' and w.processor = 'verification.worker'"""
+                """select partition, min(next_offset) from messaging.position
+                   where processor in ('ingest.sink', 'verification.worker') group by partition"""
             )
-            return bool(rows) and all(row[0] for row in rows)
+            reached = dict(rows)
+            return all(reached.get(partition, 0) > offset for partition, offset in self.sent.items())
 
         await until(found, "worker")
 
