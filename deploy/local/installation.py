@@ -24,7 +24,7 @@ from rich.console import Console
 
 from deploy.local.locks import Lease
 from deploy.local.places import cache_dir, run_dir
-from deploy.local.ports import free_port
+from deploy.local.ports import reserved_port
 from deploy.local.stack import Endpoints, LocalStack
 from deploy.local.supervisor import Status, Supervised, Supervisor
 from services.processes import PROCESSES, Process
@@ -96,7 +96,7 @@ def installed(
         state = StateFile(directory / "state.json", endpoints, prefix)
         ends.callback(state.remove)
         supervisor = Supervisor(
-            _supervised(processes, endpoints, prefix, environment or {}),
+            _supervised(processes, endpoints, prefix, environment or {}, ends),
             logs=directory / "logs",
             on_change=state.write,
         )
@@ -133,9 +133,9 @@ def _prepare(endpoints: Endpoints, prefix: str) -> None:
 
 
 def _supervised(
-    processes: Sequence[Process], endpoints: Endpoints, prefix: str, environment: Mapping[str, str]
+    processes: Sequence[Process], endpoints: Endpoints, prefix: str, environment: Mapping[str, str], ends: ExitStack
 ) -> tuple[Supervised, ...]:
-    """Every process with its port: the one its variable fixes, else the preferred one, else a free one."""
+    """Every process with its port: the one its variable fixes, else the preferred one, else a free one, kept from others until `ends`."""
     kernels = cache_dir() / "kernels"
     kernels.mkdir(parents=True, exist_ok=True)
     common = {
@@ -145,12 +145,11 @@ def _supervised(
         "NUMBA_CACHE_DIR": str(kernels),
         "PYTHONUNBUFFERED": "1",
     }
-    taken: set[int] = set()
+    wished = ((process.name, os.environ.get(process.port_variable)) for process in processes)
+    fixed = {name: int(port) for name, port in wished if port}
     made = []
     for process in processes:
-        fixed = os.environ.get(process.port_variable)
-        port = int(fixed) if fixed else free_port(process.port, taken=taken)
-        taken.add(port)
+        port = fixed.get(process.name) or reserved_port(process.port, cache_dir() / "ports", ends, taken=fixed.values())
         own = {"PILOTLINE_BIND": f"{bind_host()}:{port}", process.port_variable: str(port)}
         made.append(
             Supervised(

@@ -18,9 +18,7 @@ from deploy.demo.replay import Pace
 from deploy.demo.story import Listener, Told, tell
 from deploy.local import waiting
 from deploy.local.installation import DATABASE_URL, KAFKA, TOPIC_PREFIX, Installation, installed
-from deploy.local.ports import free_port
 from deploy.local.stack import Endpoints
-from services.processes import PROCESSES
 from shared.kernel.times import Micros
 from tests.plugins.stack import NewDatabase, NewTopics
 
@@ -116,15 +114,11 @@ class InParts(Pace):
 
 @contextmanager
 def system_of(name: str, stack: Endpoints, new_database: NewDatabase, new_topics: NewTopics) -> Iterator[Installation]:
-    """Every process, ready, on a database, topics and ports of its own: another installation may be starting on the usual ports."""
+    """Every process, ready, on a database and topics of its own."""
     with new_database() as database, new_topics() as topics, pytest.MonkeyPatch.context() as environment:
         environment.setenv(KAFKA, stack.kafka_bootstrap)
         environment.setenv(DATABASE_URL, database)
         environment.setenv(TOPIC_PREFIX, topics.prefix)
-        taken: set[int] = set()
-        for process in PROCESSES:
-            taken.add(port := free_port(taken=taken))
-            environment.setenv(process.port_variable, str(port))
         with installed(f"{name}-{os.getpid()}", environment=ENVIRONMENT) as system:
             system.supervisor.wait_all_ready(_READY_SECONDS)
             yield system

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from deploy.local import places
 from deploy.local.locks import Lease
 from deploy.local.places import cache_dir, run_dir, traversable
-from deploy.local.ports import free_port, is_free
+from deploy.local.ports import free_port, is_free, reserved_port
 from services.processes import PROCESSES
 
 
@@ -27,6 +28,17 @@ def test_a_preferred_port_is_taken_only_when_it_is_free() -> None:
         assert other != held
         assert free_port(other) == other
         assert free_port(other, taken=(other,)) != other
+
+
+def test_a_reserved_port_is_given_to_nobody_else_while_its_process_is_down(tmp_path: Path) -> None:
+    wished = free_port()
+    with ExitStack() as later:
+        with ExitStack() as ends:
+            assert reserved_port(wished, tmp_path, ends) == wished
+            assert is_free(wished)
+            assert reserved_port(wished, tmp_path, later) != wished
+        assert reserved_port(wished, tmp_path, later, taken=(wished,)) != wished
+        assert reserved_port(wished, tmp_path, later) == wished
 
 
 def test_chosen_ports_lie_outside_the_range_of_outgoing_connections() -> None:
