@@ -40,6 +40,12 @@ def test_coverage_is_the_measure_of_the_defined_held_value() -> None:  # V-10: d
     assert verdict(BAND | {"quality": {"min_coverage": 0.6}}, xs).outcome is Outcome.PASS
 
 
+def test_coverage_equal_to_the_demand_is_enough() -> None:  # V-10: defined on [0 s, 3 s) of [0 s, 6 s)
+    half = BAND | {"quality": {"min_coverage": 0.5}}
+    assert verdict(half, [100], end=6).outcome is Outcome.PASS
+    assert verdict(half, [100], end=7).reason == "coverage"
+
+
 def test_a_gap_counts_from_the_phases_start_and_to_its_end() -> None:  # V-10
     assert verdict(BAND | GAP, [100, NAN, 100, 100], end=5).outcome is Outcome.PASS
     assert verdict(BAND | GAP, [NAN, NAN, NAN, 100]).reason == "gap"
