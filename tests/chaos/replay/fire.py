@@ -152,10 +152,11 @@ def _nobody() -> Listener:
 
 def differing(one: object, other: object, place: str = "") -> Sequence[str]:
     """The places at which two trees of plain values differ, with both values."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = sorted(one.keys() | other.keys(), key=str)
-        return [text for key in keys for text in differing(one.get(key), other.get(key), f"{place}/{key}")]
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [text for key in one for text in differing(one[key], other[key], f"{place}/{key}")]
+    if isinstance(one, list) and isinstance(other, list):
+        if len(one) != len(other):
+            return [f"{place}: {len(one)} and {len(other)} items"]
         pairs = enumerate(zip(one, other, strict=True))
         return [text for index, (a, b) in pairs for text in differing(a, b, f"{place}/{index}")]
     return [] if one == other else [f"{place}: {one!r} and {other!r}"]
