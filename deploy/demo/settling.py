@@ -82,9 +82,10 @@ class Outstanding:
         return waiting
 
     async def judged(self, run: str, upto: Micros, *, within: float) -> None:
-        """Returns when some criterion of the run is judged up to an instant. Raises Unsettled after `within` seconds."""
+        """Returns when some criterion of the run is judged up to an instant, by an evaluation that is not still being read from storage.
+        Raises Unsettled after `within` seconds."""
         deadline = time.monotonic() + within
-        query = "select max(frontier) >= %s from verification.criterion_state where run_id = %s"
+        query = "select bool_or(frontier >= %s and activity <> 'rebuilding') from verification.criterion_state where run_id = %s"
         while not (await self._rows(query, utc(upto), run))[0][0]:
             if time.monotonic() > deadline:
                 raise Unsettled(f"{run} is not judged up to {to_rfc3339(upto)} within {within:g} s")
