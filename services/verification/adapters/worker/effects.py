@@ -6,9 +6,11 @@ Ids are deterministic, so that a batch applied again after a crash adds nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from services.verification.adapters.announcements import event_message
 from services.verification.domain.outcomes import CriterionState, Outcome, Transition
@@ -59,7 +61,6 @@ class Effects:
     ) -> None:
         """A criterion's outcome has grown, or stands in a new evaluation. After `run_stop` a run gets no more documents."""
         state = change.state
-        facts = _facts(state)
         result = stable_id("criterion-result", subject.run, subject.evaluation, change.criterion, word(change.after))
         self.results.append(
             (
@@ -73,7 +74,7 @@ class Effects:
                 state.unit,
                 None if state.decided_at is None else utc(state.decided_at),
                 state.reason,
-                _text(facts),
+                _facts(state),
                 _text(_positions(state, subject.partition, place_of)),
             )
         )
@@ -118,7 +119,7 @@ class Effects:
             state.high,
             None if frontier is None else utc(frontier),
             state.reason,
-            _text(_facts(state)),
+            _facts(state),
         )
 
     def event(self, subject: Subject, type_: str, identity: list[object], at: Micros, data: Mapping[str, Any]) -> None:
@@ -149,15 +150,19 @@ class Effects:
 _RESULTS = """
     insert into verification.criterion_result
         (result_id, run_id, evaluation, criterion, before, after, margin, unit, decided_at, reason, state, positions)
-    select * from unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::text[], %s::timestamptz[],
-                         %s::text[], %s::jsonb[], %s::jsonb[])
+    select id, run, evaluation, criterion, before, after, margin, unit, decided_at, reason, state::jsonb, positions::jsonb
+    from unnest(%b::uuid[], %b::text[], %b::int[], %b::text[], %b::text[], %b::text[], %b::float8[], %b::text[], %b::timestamptz[],
+                %b::text[], %b::text[], %b::text[])
+         u(id, run, evaluation, criterion, before, after, margin, unit, decided_at, reason, state, positions)
     on conflict (result_id) do nothing"""
 
 _STATES = """
     insert into verification.criterion_state as c
         (run_id, criterion, evaluation, position, activity, verdict, margin, low, high, frontier, reason, state)
-    select * from unnest(%s::text[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::float8[], %s::float8[],
-                         %s::timestamptz[], %s::text[], %s::jsonb[])
+    select run, criterion, evaluation, position, activity, verdict, margin, low, high, frontier, reason, state::jsonb
+    from unnest(%b::text[], %b::text[], %b::int[], %b::int[], %b::text[], %b::text[], %b::float8[], %b::float8[], %b::float8[],
+                %b::timestamptz[], %b::text[], %b::text[])
+         u(run, criterion, evaluation, position, activity, verdict, margin, low, high, frontier, reason, state)
     on conflict (run_id, criterion) do update
     set evaluation = excluded.evaluation, activity = excluded.activity, verdict = excluded.verdict, margin = excluded.margin,
         low = excluded.low, high = excluded.high, frontier = excluded.frontier, reason = excluded.reason, state = excluded.state,
@@ -165,17 +170,21 @@ _STATES = """
 
 _DOCUMENTS = """
     insert into verification.run_document (document_id, run_id, kind, refers_to, body)
-    select * from unnest(%s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[])
+    select id, run, kind, start, body::jsonb
+    from unnest(%b::uuid[], %b::text[], %b::text[], %b::uuid[], %b::text[]) u(id, run, kind, start, body)
     on conflict (document_id) do nothing"""
 
 
 async def _insert(connection: Connection, statement: str, rows: list[Any]) -> None:
+    """Columns as binary arrays (`%b`): as text, psycopg escapes every quote of every document by a regular expression."""
     if rows:
         await connection.execute(statement.encode(), [list(column) for column in zip(*rows, strict=True)])
 
 
-def _facts(state: CriterionState) -> dict[str, Any]:
-    return {**asdict(state), "outcome": word(state.outcome), "activity": str(state.activity)}
+def _facts(state: CriterionState) -> str:
+    """The state as JSON; what is unbounded is null. Not canonical: no digest is taken of it."""
+    facts: dict[str, Any] = msgspec.to_builtins(state)
+    return msgspec.json.encode({**facts, "outcome": word(state.outcome)}).decode()
 
 
 def _text(value: object) -> str:
