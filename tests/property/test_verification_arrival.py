@@ -15,7 +15,7 @@ from services.verification.domain.outcomes import CriterionState, Outcome, Verdi
 from services.verification.domain.results import result_facts
 from shared.contracts.frame import Frame, build_frame
 from shared.contracts.lifecycle import PhaseStarted
-from tests.property.recordings import Recording, kpa, recordings, seconds
+from tests.property.recordings import SECOND, Recording, kpa, recordings, seconds
 
 BOTH = {"op": "difference", "of": ["fast.x", "slow.z"]}
 RANGE = {"low": kpa(-2), "high": kpa(2)}
@@ -52,12 +52,12 @@ CRITERIA: tuple[dict[str, Any], ...] = (
 )
 
 
-def in_log_order(recording: Recording, frames: list[Frame]) -> list[Frame | Lifecycle]:
-    """Frames in the order given; a lifecycle record before the first frame that reaches beyond it."""
+def in_log_order(recording: Recording, frames: list[Frame], delay: int = 0) -> list[Frame | Lifecycle]:
+    """Frames in the order given; a lifecycle record before the first frame that reaches `delay` beyond it."""
     log: list[Frame | Lifecycle] = []
     waiting = recording.lifecycle()
     for frame in frames:
-        while waiting and waiting[0].at <= int(frame.times_array().max()):
+        while waiting and waiting[0].at + delay <= int(frame.times_array().max()):
             log.append(waiting.pop(0))
         log.append(frame)
     return [*log, *waiting]
@@ -128,7 +128,7 @@ def test_a_live_evaluation_ends_as_the_rebuilt_one(recording: Recording, random:
             frames.insert(random.randrange(len(frames)), frames.pop(random.randrange(len(frames))))
     live = RunEvaluator(plan)
     outcomes = {criterion.id: Outcome.NONE for criterion in plan.criteria}
-    for record in in_log_order(recording, frames):
+    for record in in_log_order(recording, frames, delay=random.choice([0, 1, 4]) * SECOND):
         feed(live, record)
         if random.random() < 0.7:
             for transition in live.advance():

@@ -57,6 +57,13 @@ def test_a_late_phase_or_hold_marks_the_criteria_that_have_gone_past_it() -> Non
     assert live.apply(begun(5, "q")) == ("c0",)
 
 
+def test_a_phase_that_begins_at_a_judged_sample_is_late() -> None:  # V-15: the sample at 5 s belongs to the phase q
+    live = fed(plan_of(BAND, BAND | {"phase": "q"}), begun(), one([(t, 100) for t in range(6)]))
+    assert live.apply(begun(5, "q")) == ("c0", "c1")
+    live = fed(plan_of(BAND, BAND | {"phase": "q"}), begun(), one([(t, 100) for t in range(6)]))
+    assert live.apply(begun(5.000001, "q")) == ()
+
+
 def test_no_result_before_the_end_or_past_a_late_record() -> None:  # V-16
     live = fed(plan_of(BAND), begun(), one([(0, 100)]), one([(2, 100)], seq=2))
     with pytest.raises(NeedsRebuild, match="has not ended"):
