@@ -38,7 +38,7 @@ check: venv ## format, lint, types, imports, hosts and secrets, unit, property a
 	$(PYTEST) -n 2 tests/unit tests/property tests/contract
 
 test: venv assets servers ## every test that needs no Docker, on real Kafka and TimescaleDB: under ten minutes on two cores
-	$(PYTEST) -n 2 --dist loadfile -m "not docker and not slow" tests
+	$(PYTEST) -n 2 --dist loadfile -m "not docker and not slow and not chaos" tests
 
 test-docker: venv ## the tests that need a Docker engine, and the servers' tests in containers
 	deploy/docker/run-tests.sh
