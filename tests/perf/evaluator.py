@@ -2,9 +2,10 @@
 
     python -m tests.perf.evaluator [--long]
 
-A run of 40 criteria of one kind over 10 channels of one stream at 10 Hz; frames are taken in, judged after every 1000 rows (the rows of
-a commit interval of a 10 kHz source; with 10-row frames also after every single frame, the worst case), and a snapshot every 100 000 rows is
-part of the time. The result of every measured run is compared with a rebuild from the same frames: another digest is a wrong result.
+A run of 40 criteria of one kind (10 where the windows are compared) over 10 channels of one stream at 10 Hz. Every frame is taken in and
+judged by itself, the worst case for small frames; a worker gathers the frames of a commit interval first. Figures are CPU time of the one
+thread that judges, the fastest of some runs; decoding, hashing and snapshots are not in them. The result of every measured run is compared
+with a rebuild from the same frames: another digest is a wrong result.
 """
 
 from __future__ import annotations
