@@ -40,6 +40,7 @@ def demo_plan(
     return Plan(tuple(runs), channels, troubles, kills)
 
 
+@lru_cache(maxsize=1)
 def criteria_document() -> Any:
     """`criteria.yaml` as it is written."""
     return yaml.safe_load(CRITERIA.read_text(encoding="utf-8"))
