@@ -7,10 +7,12 @@ snapshots and applies the batches again, cut as they were, without effects: thos
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+import zstandard
 
 from shared.messaging.processor import Record
 from shared.storage.pool import Connection
@@ -49,7 +51,11 @@ async def load(connection: Connection, partitions: Sequence[int]) -> list[Saved]
            where partition = any(%s) order by run_id""",
         (list(partitions),),
     )
-    return [Saved(*row) for row in await cursor.fetchall()]
+    inflate = zstandard.ZstdDecompressor().decompress
+    return [
+        Saved(run, line, partition, next_offset, digest, inflate(snapshot))
+        for run, line, partition, next_offset, digest, snapshot in await cursor.fetchall()
+    ]
 
 
 async def load_batches(connection: Connection, topic: str, partitions: Sequence[int]) -> list[Batch]:
@@ -92,18 +98,19 @@ async def save(connection: Connection, snapshots: Sequence[Saved]) -> None:
                on conflict (run_id) do update
                set next_offset = excluded.next_offset, plan_digest = excluded.plan_digest, snapshot = excluded.snapshot,
                    updated_at = clock_timestamp()""",
-            [(s.run, s.line, s.partition, s.next_offset, s.plan_digest, s.snapshot) for s in snapshots],
+            [(s.run, s.line, s.partition, s.next_offset, s.plan_digest, _deflate(s.snapshot)) for s in snapshots],
         )
 
 
 async def replace_older(connection: Connection, saved: Saved) -> bool:
     """Replace the run's snapshot if this one reaches further. A run that has left, or that another process has taken over and brought
     further, stays as it is: False."""
+    deflated = await asyncio.to_thread(_deflate, saved.snapshot)
     cursor = await connection.execute(
         """update verification.worker_snapshot
            set next_offset = %s, plan_digest = %s, snapshot = %s, updated_at = clock_timestamp()
            where run_id = %s and next_offset < %s""",
-        (saved.next_offset, saved.plan_digest, saved.snapshot, saved.run, saved.next_offset),
+        (saved.next_offset, saved.plan_digest, deflated, saved.run, saved.next_offset),
     )
     return cursor.rowcount == 1
 
@@ -127,3 +134,8 @@ async def prune(connection: Connection, partition: int) -> None:
                (select min(next_offset) from verification.worker_snapshot where partition = %(partition)s), 9223372036854775807)""",
         {"partition": partition},
     )
+
+
+def _deflate(snapshot: bytes) -> bytes:
+    """The windows of a run that has just begun are megabytes of zeros."""
+    return zstandard.ZstdCompressor(level=1).compress(snapshot)

@@ -70,6 +70,7 @@ class Recovery:
         for saved in await memory.load(connection, partitions):
             sessions.append(await _thawed(connection, book, saved))
             reached[saved.run] = saved.next_offset
+            self._last[saved.run] = _Last(self._monotonic(), len(saved.snapshot), 0, 0)
         by_line: dict[str, list[Session]] = {}
         for session in sessions:
             by_line.setdefault(session.line, []).append(session)
