@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from services.verification.adapters.worker.columns import ChannelOrder
 from services.verification.adapters.worker.session import NEVER, Logged
+from services.verification.domain.arrivals import LONG_TAIL
 from services.verification.domain.evaluator import REBUILD_ROWS, RunEvaluator
 from services.verification.domain.plan import RunPlan
 from shared.contracts.lifecycle import RunEnded
@@ -67,7 +68,8 @@ async def positions_of_worker(
 
 async def rebuild(pool: Pool, reading: Reading) -> Rebuilt:
     """A fresh evaluator. The caller has seen that the sink is past the cut: what is committed there is visible here."""
-    evaluator = RunEvaluator(reading.plan)
+    # Stored frames come in order of time, which is only nearly the order of seq: a usual tail would see late records that are none.
+    evaluator = RunEvaluator(reading.plan, LONG_TAIL)
     for logged in reading.lifecycle:
         if logged.offset < reading.cut:
             evaluator.apply(logged.record)
@@ -89,6 +91,7 @@ async def rebuild(pool: Pool, reading: Reading) -> Rebuilt:
                 reading.order.add_stored(evaluator, frame)
                 waiting += frame.times.shape[0]
             await asyncio.sleep(0)
+    evaluator.joined()
     return Rebuilt(evaluator, marks)
 
 
