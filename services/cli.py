@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -64,7 +65,10 @@ def main(ctx: click.Context, name: str) -> None:
 
 def _use_running(name: str) -> None:
     """Let the commands of the services find the servers of the running installation."""
-    if "PILOTLINE_DATABASE_URL" in os.environ or "PILOTLINE_DATABASE_URL_FILE" in os.environ:
+    if "PILOTLINE_DATABASE_URL" in os.environ:
+        return
+    if secret := os.environ.get("PILOTLINE_DATABASE_URL_FILE"):
+        os.environ["PILOTLINE_DATABASE_URL"] = Path(secret).read_text(encoding="utf-8").rstrip("\n")
         return
     from deploy.local.installation import DATABASE_URL, KAFKA, TOPIC_PREFIX, find
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -52,3 +54,17 @@ def test_migrate_without_a_database_says_what_to_set(monkeypatch: pytest.MonkeyP
     answer = CliRunner().invoke(main, ["--run", "nothing-of-this-name", "migrate"])
     assert answer.exit_code == 2
     assert "PILOTLINE_DATABASE_URL" in answer.output
+
+
+def test_commands_read_the_address_of_the_database_from_a_secret_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:  # O-4
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://nobody@127.0.0.1:1/none\n", encoding="utf-8")
+    monkeypatch.setenv("PILOTLINE_DATABASE_URL", "")
+    monkeypatch.delenv("PILOTLINE_DATABASE_URL")
+    monkeypatch.setenv("PILOTLINE_DATABASE_URL_FILE", str(secret))
+    answer = CliRunner().invoke(main, ["keys", "list"])
+    assert answer.exit_code != 0
+    assert "Missing option" not in answer.output
+    assert os.environ["PILOTLINE_DATABASE_URL"] == "postgresql://nobody@127.0.0.1:1/none"
