@@ -39,7 +39,7 @@ def _named(name: str) -> dict[str, str]:
 PROCESSES = (
     Process("recorder", "services.billing.entrypoints.recorder", 8413, order=0, env=_named("recorder")),
     Process("sink", "services.ingest.entrypoints.sink", 8410, order=1),
-    Process("worker", "services.verification.entrypoints.worker", 8411, order=1),
+    Process("worker", "services.verification.entrypoints.worker", 8411, order=1, env=_named("worker")),
     Process("meter", "services.billing.entrypoints.meter", 8412, order=1, env=_named("meter")),
     Process("verification-api", "services.verification.entrypoints.api", 8401, order=2),
     Process("billing-api", "services.billing.entrypoints.api", 8402, order=2),
