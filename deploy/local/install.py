@@ -58,7 +58,7 @@ def ensure_installed(console: Console | None = None) -> Parts:
     cache.mkdir(parents=True, exist_ok=True)
     kafka, postgres = _kafka_folder(cache), _postgres_folder(cache)
     if not is_installed():
-        with locked(cache / "install.lock"):
+        with locked(cache / "servers.lock"):
             tools.ensure(cache / "install.log")
             kafka, postgres = _kafka_folder(cache), _postgres_folder(cache)
             _install_both(cache, kafka, postgres, console or Console(stderr=True))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import install as servers
+from deploy.local import tools
 from deploy.local.apt import Mirror, MissingTool, deb822_mirrors, debian_mirror, install, one_line_mirrors
 
 DEB822 = """\
@@ -99,3 +101,21 @@ def test_where_packages_cannot_be_installed_the_message_names_them(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(MissingTool, match="apt-get install maven mmdebstrap"):
         install(["maven", "mmdebstrap"], tmp_path / "log")
+
+
+@pytest.mark.timeout(20)
+def test_tools_are_installed_while_the_servers_are_being_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # O-1: on a machine that lacks a tool, set-up once waited for its own lock for ever
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, code in (("apt-get", 100), ("apt-cache", 0)):
+        program = programs / name
+        program.write_text(f"#!/bin/sh\nexit {code}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("PILOTLINE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tools, "can_install", lambda: True)
+    monkeypatch.setattr("deploy.local.apt.can_install", lambda: True)
+    with pytest.raises(MissingTool, match="apt-get update -qq` ended with 100"):
+        servers.ensure_installed()
