@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.verification.domain.criteria_model import Ratio, Sum
+from services.verification.domain.criteria.parts import Ratio, Sum
 from services.verification.domain.groups import CLOSING, LaneSet
 from services.verification.domain.kinds import clock as clock_module
 from services.verification.domain.kinds.lanes import Lane

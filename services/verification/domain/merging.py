@@ -12,6 +12,10 @@ from services.verification.domain.signals import (
     CHANNEL,
     CONSTANT,
     DIVIDE,
+    HIGHER,
+    IS,
+    LOWER,
+    NEGATE,
     PLUS,
     SUBTRACT,
     TIMES,
@@ -19,6 +23,27 @@ from services.verification.domain.signals import (
 )
 
 NEVER = -(2**62)
+
+JUST_BELOW = -5e-324
+"""The largest number below zero: the margin of a strict comparison at equality, so that the sign of a margin is always its truth."""
+
+
+@compiled
+def opposite(margin):  # type: ignore[no-untyped-def]
+    """The margin of the negation. What holds with equality does not hold negated: 0 becomes the largest number below it."""
+    return JUST_BELOW if margin == 0.0 else -margin
+
+
+@compiled
+def lower(a, b):  # type: ignore[no-untyped-def]
+    """The smaller one; what is undefined stays undefined."""
+    return a if a != a or a <= b else b
+
+
+@compiled
+def higher(a, b):  # type: ignore[no-untyped-def]
+    """The larger one; what is undefined stays undefined."""
+    return a if a != a or a >= b else b
 
 
 @compiled
@@ -39,6 +64,10 @@ def compute(codes, constants, held, stack):  # type: ignore[no-untyped-def]
             stack[top - 1] += constants[k]
         elif code == ABSOLUTE:
             stack[top - 1] = abs(stack[top - 1])
+        elif code == NEGATE:
+            stack[top - 1] = opposite(stack[top - 1])
+        elif code == IS:
+            stack[top - 1] = np.inf if stack[top - 1] == constants[k] else -np.inf
         else:
             top -= 1
             if code == ADD:
@@ -47,6 +76,10 @@ def compute(codes, constants, held, stack):  # type: ignore[no-untyped-def]
                 stack[top - 1] -= stack[top]
             elif code == DIVIDE:
                 stack[top - 1] = stack[top - 1] / stack[top] if stack[top] != 0.0 else np.nan
+            elif code == LOWER:
+                stack[top - 1] = lower(stack[top - 1], stack[top])
+            elif code == HIGHER:
+                stack[top - 1] = higher(stack[top - 1], stack[top])
     return stack[0]
 
 

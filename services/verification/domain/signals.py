@@ -9,14 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.verification.domain import criteria_model as model
+from services.verification.domain.criteria import parts as model
+from services.verification.domain.criteria.levels import Balance
 from shared.contracts.registry import Channel, Stream, Uncertainty, channel_path
 from shared.kernel import units
 from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Invalid, Problem
 from shared.kernel.times import Micros
 
-CHANNEL, CONSTANT, ADD, SUBTRACT, DIVIDE, TIMES, PLUS, ABSOLUTE = range(8)
+CHANNEL, CONSTANT, ADD, SUBTRACT, DIVIDE, TIMES, PLUS, ABSOLUTE, NEGATE, LOWER, HIGHER, IS = range(12)
+"""Operations of a program. NEGATE, LOWER (minimum), HIGHER (maximum) and IS work on margins of conditions, see `conditions.py`."""
 
 Operation = tuple[int, float]
 Channels = Mapping[str, tuple[Stream, int]]
@@ -55,14 +57,18 @@ class SignalPlan:
 
 
 @dataclass(slots=True)
-class _Draft:
+class Draft:
+    """What is being compiled: the channels there are, and those that the signal has read so far."""
+
     channels: Channels
     inputs: list[Input] = field(default_factory=list)
     sources: list[tuple[Stream, Channel]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
+class Node:
+    """A compiled part of a signal: `difference` says that its unit has no zero of its own."""
+
     program: tuple[Operation, ...]
     unit: str
     difference: bool
@@ -79,24 +85,26 @@ def channels_of(streams: Iterable[Stream]) -> dict[str, tuple[Stream, int]]:
 
 def compile_signal(signal: Any, channels: Channels, where: str) -> SignalPlan:
     """The signal at field `where`. Raises Invalid(criteria_unknown_channel | criteria_unit)."""
-    draft = _Draft(channels)
-    node = _compile(signal, draft, where)
-    return _plan(canonical_json(_written(signal)).decode(), node, draft, plain=isinstance(signal, str))
+    draft = Draft(channels)
+    node = compile_node(signal, draft, where)
+    return plan_of(canonical_json(written(signal)).decode(), node, draft, plain=isinstance(signal, str))
 
 
-def compile_balance(criterion: model.Balance, channels: Channels, where: str) -> SignalPlan:
+def compile_balance(criterion: Balance, channels: Channels, where: str) -> SignalPlan:
     """What is left of the tolerance, allowed - |inputs - outputs|: a balance holds where it is not negative."""
-    draft = _Draft(channels)
-    into = _sum([_compile(s, draft, f"{where}.inputs[{i}]") for i, s in enumerate(criterion.inputs)], f"{where}.inputs")
-    out = _sum([_compile(s, draft, f"{where}.outputs[{i}]") for i, s in enumerate(criterion.outputs)], where)
-    lost = (*into.program, *_in_unit(out, into.unit, f"{where}.outputs").program, (SUBTRACT, 0.0), (ABSOLUTE, 0.0))
+    draft = Draft(channels)
+    into = _sum(
+        [compile_node(s, draft, f"{where}.inputs[{i}]") for i, s in enumerate(criterion.inputs)], f"{where}.inputs"
+    )
+    out = _sum([compile_node(s, draft, f"{where}.outputs[{i}]") for i, s in enumerate(criterion.outputs)], where)
+    lost = (*into.program, *in_unit(out, into.unit, f"{where}.outputs").program, (SUBTRACT, 0.0), (ABSOLUTE, 0.0))
     if criterion.limit is not None:
         allowed = convert(criterion.limit, into.unit, f"{where}.limit", difference=True)
         program = (*lost, (TIMES, -1.0), (PLUS, allowed))
     else:
         program = (*into.program, (TIMES, criterion.fraction or 0.0), *lost, (SUBTRACT, 0.0))
     key = {"balance": criterion.model_dump(mode="json", include={"inputs", "outputs", "limit", "fraction"})}
-    return _plan(canonical_json(key).decode(), _Node(program, into.unit, True), draft, plain=False)
+    return plan_of(canonical_json(key).decode(), Node(program, into.unit, True), draft, plain=False)
 
 
 def convert(quantity: model.Quantity, unit: str, where: str, *, difference: bool) -> float:
@@ -122,7 +130,7 @@ def interval_unit(unit: str) -> str:
     return "K" if units.conversion(unit, "K").offset != 0.0 else unit
 
 
-def _plan(key: str, node: _Node, draft: _Draft, *, plain: bool) -> SignalPlan:
+def plan_of(key: str, node: Node, draft: Draft, *, plain: bool) -> SignalPlan:
     rate = sum(1.0 / stream.period for stream in {id(s): s for s, _ in draft.sources}.values())
     return SignalPlan(
         key=key,
@@ -135,38 +143,38 @@ def _plan(key: str, node: _Node, draft: _Draft, *, plain: bool) -> SignalPlan:
     )
 
 
-def _compile(signal: Any, draft: _Draft, where: str) -> _Node:
+def compile_node(signal: Any, draft: Draft, where: str) -> Node:
     if isinstance(signal, str):
         return _channel(signal, draft, where)
     if isinstance(signal, model.Constant):
         _known_unit(signal.unit, f"{where}.unit")
-        return _Node(((CONSTANT, signal.value),), signal.unit, False)
+        return Node(((CONSTANT, signal.value),), signal.unit, False)
     if isinstance(signal, model.Scale):
-        node = _compile(signal.of, draft, f"{where}.of")
-        return _Node((*node.program, (TIMES, signal.factor)), node.unit, node.difference)
+        node = compile_node(signal.of, draft, f"{where}.of")
+        return Node((*node.program, (TIMES, signal.factor)), node.unit, node.difference)
     if isinstance(signal, model.Absolute):
-        node = _compile(signal.of, draft, f"{where}.of")
-        return _Node((*node.program, (ABSOLUTE, 0.0)), node.unit, node.difference)
+        node = compile_node(signal.of, draft, f"{where}.of")
+        return Node((*node.program, (ABSOLUTE, 0.0)), node.unit, node.difference)
     if isinstance(signal, model.Linear):
-        nodes = [_compile(term.of, draft, f"{where}.terms[{i}].of") for i, term in enumerate(signal.terms)]
-        scaled = [_in_unit(node, nodes[0].unit, f"{where}.terms[{i}]") for i, node in enumerate(nodes)]
+        nodes = [compile_node(term.of, draft, f"{where}.terms[{i}].of") for i, term in enumerate(signal.terms)]
+        scaled = [in_unit(node, nodes[0].unit, f"{where}.terms[{i}]") for i, node in enumerate(nodes)]
         return _sum(
             [
-                _Node((*node.program, (TIMES, term.factor)), node.unit, node.difference)
+                Node((*node.program, (TIMES, term.factor)), node.unit, node.difference)
                 for node, term in zip(scaled, signal.terms, strict=True)
             ],
             where,
         )
-    parts = [_compile(part, draft, f"{where}.of[{i}]") for i, part in enumerate(signal.of)]
+    parts = [compile_node(part, draft, f"{where}.of[{i}]") for i, part in enumerate(signal.of)]
     if isinstance(signal, model.Sum):
         return _sum(parts, where)
     if isinstance(signal, model.Difference):
-        right = _in_unit(parts[1], parts[0].unit, f"{where}.of[1]")
-        return _Node((*parts[0].program, *right.program, (SUBTRACT, 0.0)), parts[0].unit, True)
+        right = in_unit(parts[1], parts[0].unit, f"{where}.of[1]")
+        return Node((*parts[0].program, *right.program, (SUBTRACT, 0.0)), parts[0].unit, True)
     return _ratio(parts[0], parts[1], where)
 
 
-def _channel(path: str, draft: _Draft, where: str) -> _Node:
+def _channel(path: str, draft: Draft, where: str) -> Node:
     if path not in draft.channels:
         names = sorted(draft.channels)
         near = [name for name in names if name.split(".")[0] == path.split(".")[0]] or names
@@ -182,18 +190,18 @@ def _channel(path: str, draft: _Draft, where: str) -> _Node:
     if index == len(draft.inputs):
         draft.inputs.append(Input(path, stream.id, column, stream.max_age))
         draft.sources.append((stream, channel))
-    return _Node(((CHANNEL, float(index)),), channel.unit, units.is_difference(channel.quantity_kind))
+    return Node(((CHANNEL, float(index)),), channel.unit, units.is_difference(channel.quantity_kind))
 
 
-def _sum(nodes: list[_Node], where: str) -> _Node:
+def _sum(nodes: list[Node], where: str) -> Node:
     first = nodes[0]
     program: tuple[Operation, ...] = first.program
     for node in nodes[1:]:
-        program = (*program, *_in_unit(node, first.unit, where).program, (ADD, 0.0))
-    return _Node(program, first.unit, all(node.difference for node in nodes))
+        program = (*program, *in_unit(node, first.unit, where).program, (ADD, 0.0))
+    return Node(program, first.unit, all(node.difference for node in nodes))
 
 
-def _ratio(left: _Node, right: _Node, where: str) -> _Node:
+def _ratio(left: Node, right: Node, where: str) -> Node:
     for node, part in ((left, 0), (right, 1)):
         if not node.difference and interval_unit(node.unit) != node.unit:
             raise Invalid(
@@ -203,20 +211,20 @@ def _ratio(left: _Node, right: _Node, where: str) -> _Node:
                 remedy="take a difference first, or use a channel in K",
             )
     if units.commensurable(left.unit, right.unit):
-        right, unit = _in_unit(right, left.unit, where), "1"
+        right, unit = in_unit(right, left.unit, where), "1"
     else:
         unit = f"({left.unit})/({right.unit})"
-    return _Node((*left.program, *right.program, (DIVIDE, 0.0)), unit, False)
+    return Node((*left.program, *right.program, (DIVIDE, 0.0)), unit, False)
 
 
-def _in_unit(node: _Node, unit: str, where: str) -> _Node:
+def in_unit(node: Node, unit: str, where: str) -> Node:
     conversion = conversion_between(node.unit, unit, where, difference=node.difference)
     if conversion.is_identity:
         return node
     program = (*node.program, (TIMES, conversion.factor))
     if conversion.offset:
         program = (*program, (PLUS, conversion.offset))
-    return _Node(program, unit, node.difference)
+    return Node(program, unit, node.difference)
 
 
 def _known_unit(unit: str, where: str) -> None:
@@ -226,5 +234,5 @@ def _known_unit(unit: str, where: str) -> None:
         raise Invalid("criteria_unit", problem.detail, field=where, remedy=problem.remedy) from problem
 
 
-def _written(signal: Any) -> Any:
+def written(signal: Any) -> Any:
     return signal if isinstance(signal, str) else signal.model_dump(mode="json")

@@ -1,0 +1,1 @@
+"""The criteria language as people write it (V-5)."""

@@ -1,0 +1,122 @@
+"""What criteria are made of: titles, quantities, signals, decision rules, demands on data quality. A closed model: an unknown field is an error."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Title(Model):
+    """What readers see."""
+
+    en: str = Field(min_length=1, max_length=300)
+    zh: str = Field(min_length=1, max_length=300)
+
+
+class Quantity(Model):
+    """A number with its UCUM unit, for example `{value: 2895, unit: kPa}` or `{value: 30, unit: min}`."""
+
+    value: float
+    unit: str = Field(min_length=1, max_length=60)
+
+
+class Sum(Model):
+    op: Literal["sum"]
+    of: tuple[Signal, ...] = Field(min_length=2, max_length=32)
+
+
+class Difference(Model):
+    """First less second."""
+
+    op: Literal["difference"]
+    of: tuple[Signal, Signal]
+
+
+class Ratio(Model):
+    """First over second; undefined where the second is zero."""
+
+    op: Literal["ratio"]
+    of: tuple[Signal, Signal]
+
+
+class Scale(Model):
+    op: Literal["scale"]
+    factor: float
+    of: Signal
+
+
+class Term(Model):
+    factor: float
+    of: Signal
+
+
+class Linear(Model):
+    """A linear combination; the unit is the first term's."""
+
+    op: Literal["linear"]
+    terms: tuple[Term, ...] = Field(min_length=1, max_length=32)
+
+
+class Absolute(Model):
+    op: Literal["absolute"]
+    of: Signal
+
+
+class Constant(Model):
+    op: Literal["constant"]
+    value: float
+    unit: str
+
+
+Expression = Annotated[
+    Sum | Difference | Ratio | Scale | Linear | Absolute | Constant,
+    Field(discriminator="op"),
+]
+Signal = Annotated[str, Field(min_length=3, max_length=200)] | Expression
+"""A channel path (`reactor.pressure`) or arithmetic over channels."""
+
+
+class Decision(Model):
+    """How uncertainty enters the verdict (V-9). `guard_band` tightens every limit by `multiplier` x U; U comes from the registry or from here."""
+
+    rule: Literal["simple", "guard_band"] = "simple"
+    multiplier: Annotated[float, Field(gt=0, le=10)] = 1.0
+    uncertainty: Quantity | None = None
+
+
+class QualityDemand(Model):
+    """Data quality as part of a criterion (V-10). `on_bad_quality` says what a value marked bad does besides being left out."""
+
+    min_coverage: Share | None = None
+    max_gap: Quantity | None = None
+    on_bad_quality: Literal["exclude", "inconclusive", "fail"] = "exclude"
+
+
+class CriterionBase(Model):
+    id: Identifier
+    clause: str = Field(default="", max_length=80)
+    title: Title
+    phase: Identifier
+    decision: Decision = Decision()
+    quality: QualityDemand = QualityDemand()
+
+
+class LimitsBase(CriterionBase):
+    """At least one of `low` and `high`."""
+
+    low: Quantity | None = None
+    high: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> LimitsBase:
+        if self.low is None and self.high is None:
+            raise ValueError("give at least one of low and high")
+        return self
