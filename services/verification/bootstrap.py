@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import httpx
 from fastapi import FastAPI
 
 from services.verification.adapters.live_feed import LiveFeed
 from services.verification.adapters.read_model import ReadModel
+from services.verification.adapters.webhook_dispatcher import WebhookDispatcher
+from services.verification.adapters.webhook_sender import WebhookSender
 from services.verification.config import ApiSettings
 from shared.contracts.topics import Topics
 from shared.http.app import create_app
@@ -31,6 +34,7 @@ class Verification:
     registry: CachedRegistry
     read_model: ReadModel
     feed: LiveFeed
+    webhook_allow_private: bool = False
 
 
 def now() -> Micros:
@@ -55,5 +59,15 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Produ
             registry=CachedRegistry(pool),
             read_model=ReadModel(pool),
             feed=LiveFeed(pool, settings.database_url.get_secret_value(), now=now),
+            webhook_allow_private=settings.webhook_allow_private,
         )
         yield app, producer
+
+
+@asynccontextmanager
+async def build_webhooks(settings: ApiSettings) -> AsyncIterator[WebhookDispatcher]:
+    """What sends events to the endpoints that want them."""
+    limits = httpx.Limits(max_connections=32, max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=settings.webhook_timeout, limits=limits, trust_env=False) as client:
+        sender = WebhookSender(client, allow_private=settings.webhook_allow_private, timeout=settings.webhook_timeout)
+        yield WebhookDispatcher(settings.database_url.get_secret_value(), Topics(settings.topic_prefix), sender)

@@ -11,6 +11,12 @@ class ApiSettings(ProcessSettings):
     """`verification_api_port` names the port alone and wins over the one in `bind`."""
 
     verification_api_port: int | None = Field(default=None, ge=0, le=65535)
+    webhook_allow_private: bool = Field(
+        default=False, description="whether webhooks may go to private and loopback addresses, and by plain http"
+    )
+    webhook_timeout: float = Field(
+        default=10.0, gt=0, le=60, description="seconds that a webhook receiver has to answer"
+    )
 
     @property
     def port(self) -> int:

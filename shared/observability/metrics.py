@@ -78,6 +78,12 @@ class OfVerdict(NamedTuple):
     verdict: str
 
 
+class OfAnswer(NamedTuple):
+    """`answer`: delivered, retry or gone."""
+
+    answer: str
+
+
 def _fields(labels: type[Any]) -> Sequence[str]:
     return tuple(labels._fields)
 
@@ -161,6 +167,7 @@ EVALUATION_MISMATCHES = Count(
 )
 EVALUATION_REBUILDS = Count("evaluation_rebuilds_total", "criteria evaluated again from stored frames", OfLine)
 WATERMARK = Level("watermark_seconds", "event time up to which a line is judged, seconds since 1970", OfLine)
+WEBHOOK_ATTEMPTS = Count("webhook_attempts_total", "requests to webhook endpoints by what came of them", OfAnswer)
 
 # Billing
 USAGE_EVENTS = Count("usage_events_total", "usage events emitted by the meter", OfLine)

@@ -1,0 +1,122 @@
+"""Sends queued events to their endpoints: at least once, in order per endpoint; one process at a time, by an advisory lock.
+
+An event is queued in the transaction that moves the endpoint's cursor over the published outbox, and a delivery is marked after the
+answer: a crash between the two sends the event again under the same webhook-id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import psycopg
+import structlog
+from psycopg.rows import TupleRow
+
+from services.verification.adapters.webhook_sender import Attempt, WebhookSender
+from services.verification.adapters.webhook_store import Due, WebhookStore
+from services.verification.domain.webhooks import Answer, answer_of, wait_before
+from shared.contracts.topics import Topics
+from shared.messaging.connecting import backoff, pause
+from shared.messaging.failures import transient
+from shared.messaging.outbox import published_channel
+from shared.observability.metrics import WEBHOOK_ATTEMPTS, OfAnswer
+from shared.storage.pool import Connection, session_settings
+
+log = structlog.get_logger()
+
+_AT_ONCE = 16
+
+
+class WebhookDispatcher:
+    """Run one in every api process: all but one wait for the lock."""
+
+    def __init__(
+        self,
+        database_url: str,
+        topics: Topics,
+        sender: WebhookSender,
+        *,
+        poll_seconds: float = 1.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._database_url = database_url
+        self._topics = topics
+        self._sender = sender
+        self._poll_seconds = poll_seconds
+        self._jitter = jitter
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. Waits out what is transient, with back-off; raises what is not."""
+        attempt = 0
+        while not stop.is_set():
+            try:
+                async with await self._connect() as connection:
+                    if await self._sole(connection):
+                        attempt = 0
+                        await self._send_until(stop, connection)
+                    else:
+                        await pause(stop, self._poll_seconds)
+            except psycopg.Error as error:
+                if transient(error) is None:
+                    raise
+                log.warning("webhooks_retry", error=type(error).__name__)
+                await pause(stop, backoff(attempt))
+                attempt += 1
+
+    async def _connect(self) -> psycopg.AsyncConnection[TupleRow]:
+        settings = session_settings("verification-webhooks")
+        return await psycopg.AsyncConnection.connect(self._database_url, autocommit=True, **settings)  # type: ignore[arg-type]
+
+    async def _sole(self, connection: Connection) -> bool:
+        cursor = await connection.execute("select pg_try_advisory_lock(hashtextextended('pilotline_webhooks', 0))")
+        row = await cursor.fetchone()
+        return row is not None and bool(row[0])
+
+    async def _send_until(self, stop: asyncio.Event, connection: Connection) -> None:
+        # Listening comes before the first look: an event published in between would wait for the poll.
+        await connection.execute(f"listen {published_channel('verification')}".encode())
+        store = WebhookStore(connection)
+        while not stop.is_set():
+            async with connection.transaction():
+                queued = await store.queue_published(self._topics)
+            due = await store.due(_AT_ONCE)
+            if due:
+                # On one connection statements take turns; what takes long, the requests, goes side by side.
+                attempts = await asyncio.gather(*(self._attempt(item) for item in due))
+                for item, made in zip(due, attempts, strict=True):
+                    async with connection.transaction():
+                        await self._settle(store, item, made)
+            elif not queued:
+                await self._wait(connection, store)
+
+    async def _wait(self, connection: Connection, store: WebhookStore) -> None:
+        next_due = await store.seconds_to_next()
+        seconds = self._poll_seconds if next_due is None else min(max(next_due, 0.01), self._poll_seconds)
+        async for _ in connection.notifies(timeout=seconds, stop_after=1):
+            pass
+
+    async def _attempt(self, item: Due) -> Attempt:
+        return await self._sender.send(item.url, item.secrets, str(item.event_id), item.body)
+
+    async def _settle(self, store: WebhookStore, item: Due, made: Attempt) -> None:
+        answer = Answer.RETRY if made.status is None else answer_of(made.status)
+        WEBHOOK_ATTEMPTS.add(OfAnswer(answer))
+        await store.record_attempt(item.delivery, made.milliseconds, made.status, made.failure)
+        if answer is Answer.DELIVERED:
+            await store.end(item.delivery, "delivered")
+            return
+        wait = None if answer is Answer.GONE else wait_before(item.attempts + 1, self._jitter(), made.retry_after)
+        if wait is not None:
+            await store.postpone(item.delivery, wait)
+            return
+        # The endpoint stops here, so that what follows waits in order until a person has looked.
+        reason = (
+            "the receiver answered 410 Gone"
+            if answer is Answer.GONE
+            else f"no success in {item.attempts + 1} attempts: {made.failure}"
+        )
+        await store.end(item.delivery, "dead")
+        await store.set_state(item.webhook, "disabled", reason)
+        log.warning("webhook_disabled", webhook=str(item.webhook), delivery=item.delivery, reason=reason)

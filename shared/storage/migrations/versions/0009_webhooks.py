@@ -1,0 +1,12 @@
+"""Webhooks: endpoints, their secrets, deliveries and attempts."""
+
+from __future__ import annotations
+
+from shared.storage.migrate import run_sql
+
+revision = "0009"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    run_sql(__file__)

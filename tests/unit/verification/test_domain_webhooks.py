@@ -1,0 +1,87 @@
+"""Webhooks: the signature of the scheme, what is wanted, when it is tried again, where nothing is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.verification.adapters.webhook_sender import check_url
+from services.verification.domain.webhooks import (
+    SCHEDULE,
+    TOLERANCE_SECONDS,
+    Answer,
+    Filter,
+    answer_of,
+    known_events,
+    secret_text,
+    signed_headers,
+    verified,
+    wait_before,
+)
+from shared.kernel.errors import Invalid
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+AT = 1_614_265_330
+BODY = b'{"test": 2432232314}'
+
+
+def test_the_signature_is_that_of_the_scheme() -> None:  # V-22
+    """The vector that the scheme's reference libraries test themselves with."""
+    headers = signed_headers([SECRET], "msg_p5jXN8AQM9LWM0D4loKWxJek", AT, BODY)
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_receiver_accepts_either_secret_and_nothing_else() -> None:  # V-22
+    old, new, other = (secret_text(bytes([byte]) * 32) for byte in (1, 2, 3))
+    headers = signed_headers([new, old], "id", AT, BODY)
+    assert [verified(secret, headers, BODY, AT) for secret in (old, new, other)] == [True, True, False]
+    assert not verified(old, headers, BODY + b" ", AT)
+    assert not verified(old, {**headers, "webhook-id": "other"}, BODY, AT)
+    assert verified(old, headers, BODY, AT + TOLERANCE_SECONDS)
+    assert not verified(old, headers, BODY, AT + TOLERANCE_SECONDS + 1)
+    assert not verified(old, {"webhook-id": "id"}, BODY, AT)
+
+
+def test_a_filter_narrows_by_event_and_place() -> None:  # V-22
+    place = {"platform": "p", "line": "l", "project": "a"}
+    assert Filter().wants("verdict", **place)
+    assert not Filter().wants("gap", **place)
+    assert Filter(line="l", project="a").wants("verdict", **place)
+    assert not Filter(project="b").wants("verdict", **place)
+    assert known_events(["gap", "verdict", "gap"]) == ("verdict", "gap")
+    for wrong in (["verdict", "verdicts"], []):
+        with pytest.raises(Invalid) as caught:
+            known_events(wrong)
+        assert caught.value.code == "webhook_event_unknown"
+
+
+def test_waits_grow_and_end() -> None:  # V-22
+    waits = [wait_before(attempt, 0.5) for attempt in range(len(SCHEDULE) + 1)]
+    assert waits == [*SCHEDULE, None]
+    assert wait_before(2, 0.0) == 270.0
+    assert wait_before(1, 0.5, retry_after=60.0) == 60.0
+    assert wait_before(1, 0.5, retry_after=1.0) == 5.0
+    assert wait_before(1, 0.5, retry_after=1e9) == 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [(200, Answer.DELIVERED), (204, Answer.DELIVERED), (302, Answer.RETRY), (400, Answer.RETRY), (503, Answer.RETRY), (410, Answer.GONE)],
+)  # fmt: skip
+def test_what_an_answer_means(status: int, answer: Answer) -> None:  # V-22
+    assert answer_of(status) is answer
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.org/hook", "https://user:pass@example.org/", "https://", "ftp://example.org", "https://127.0.0.1/x", "https://10.1.2.3/",
+     "https://[::1]/x", "https://localhost/x", "https://169.254.169.254/latest", "https://example.org:99999/"],
+)  # fmt: skip
+def test_nothing_is_registered_that_points_inside_or_nowhere(url: str) -> None:  # V-22
+    with pytest.raises(Invalid) as caught:
+        check_url(url, allow_private=False)
+    assert (caught.value.code, caught.value.field) == ("webhook_url", "url")
+
+
+def test_inside_receivers_are_allowed_where_the_installation_says_so() -> None:  # V-22
+    check_url("http://127.0.0.1:9000/hook", allow_private=True)
+    check_url("https://example.org/hook", allow_private=False)
