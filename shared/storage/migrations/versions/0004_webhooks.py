@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.storage.migrate import run_sql
 
-revision = "0009"
+revision = "0004"
 down_revision = "0003"
 
 
