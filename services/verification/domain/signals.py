@@ -17,8 +17,10 @@ from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Invalid, Problem
 from shared.kernel.times import Micros
 
-CHANNEL, CONSTANT, ADD, SUBTRACT, DIVIDE, TIMES, PLUS, ABSOLUTE, NEGATE, LOWER, HIGHER, IS = range(12)
-"""Operations of a program. NEGATE, LOWER (minimum), HIGHER (maximum) and IS work on margins of conditions, see `conditions.py`."""
+CHANNEL, CONSTANT, ADD, SUBTRACT, DIVIDE, TIMES, PLUS, ABSOLUTE, NEGATE, LOWER, HIGHER, IS, SQUARE, ROOT, TRUTH = range(
+    15
+)
+"""Operations of a program. NEGATE, LOWER (minimum), HIGHER (maximum), IS and TRUTH work on margins of conditions, see `conditions.py`."""
 
 Operation = tuple[int, float]
 Channels = Mapping[str, tuple[Stream, int]]

@@ -66,6 +66,15 @@ class Measures(Protocol):
     def factor(self, unit: str, per_second: bool, field: str) -> float:
         """What brings the signal's unit (per second) to `unit`, as a difference."""
 
+    def integral_factor(self, unit: str, field: str) -> float:
+        """What brings the signal's unit times seconds to `unit`. Raises Invalid where the signal's zero is arbitrary."""
+
+    def total(self, quantity: Any, unit: str, field: str) -> float:
+        """A total or difference in `unit`."""
+
+    def place(self, field: str) -> str:
+        """The path of a field of the criterion, for errors."""
+
     def planned(self, field: str) -> Micros:
         """The planned duration of the phase."""
 
