@@ -217,6 +217,17 @@ class _SignalMeasures:
     def total(self, quantity: Any, unit: str, field: str) -> float:
         return convert(quantity, unit, self.place(field), difference=True)
 
+    def range(self, field: str) -> tuple[float, float]:
+        if self._signal.bounds is None or self._signal.bounds == (None, None):
+            raise Invalid(
+                "criteria_range",
+                "saturation is told by the registered range of a channel, and there is none",
+                field=self.place(field),
+                remedy="name a channel with low or high in the registry",
+            )
+        low, high = self._signal.bounds
+        return -math.inf if low is None else low, math.inf if high is None else high
+
     def place(self, field: str) -> str:
         return f"{self._where}.{field}"
 

@@ -39,7 +39,7 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class SignalPlan:
     """A signal ready to be computed. `program` is empty for a plain channel. `period` (µs) is the registered mean spacing of its
-    instants; `uncertainty` is the registry's, for a plain channel only."""
+    instants; `uncertainty` and `bounds` (the range) are the registry's, for a plain channel only."""
 
     key: str
     inputs: tuple[Input, ...]
@@ -48,6 +48,7 @@ class SignalPlan:
     difference: bool
     period: float
     uncertainty: Uncertainty | None
+    bounds: tuple[float | None, float | None] | None = None
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -142,6 +143,7 @@ def plan_of(key: str, node: Node, draft: Draft, *, plain: bool) -> SignalPlan:
         difference=node.difference,
         period=1.0 / rate,
         uncertainty=draft.sources[0][1].uncertainty if plain else None,
+        bounds=(draft.sources[0][1].low, draft.sources[0][1].high) if plain else None,
     )
 
 

@@ -1,8 +1,9 @@
 """count, success_rate, mtbf: instants at which a condition becomes true, how many of them well, and the time in which they could.
 
 The signal is the truth of the conditions as one number: 1 where the event holds, and 2 where success (or operation) does. An event is
-an instant at which the first is true and was not at the instant before; at the first instant of all there is none. A stretch in which a
-channel is undefined hides what happened in it: an event is then counted once where it is found true after having been false.
+an instant at which the first is true and was not at the instant before, which lies in the phase or holds into it; at the first instant
+of all there is none. A stretch in which a channel is undefined hides what happened in it: an event is then counted once, where it is found
+true after having been false.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def events_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, 
             if t >= end:
                 break
             now = int(x)
-            if sn[lane, HAS] == 1 and t >= start and now & 1 == 1 and before & 1 == 0:
+            known = sn[lane, HAS] == 1 and (sn[lane, LAST_T] >= start or sn[lane, LAST_U] > start)
+            if known and t >= start and now & 1 == 1 and before & 1 == 0:
                 sn[lane, EVENTS] += 1
                 if now & 2 == 2:
                     sn[lane, GOOD] += 1

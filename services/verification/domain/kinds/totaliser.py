@@ -65,7 +65,7 @@ def totaliser_kernel(times, until, values, places, signals, lanes, pf, pn, sf, s
             if t >= start:
                 term = x - sf[lane, READING]
                 if term < 0.0:
-                    term = x + max(rollover - sf[lane, READING], 0.0)
+                    term = max(x, 0.0) + max(rollover - sf[lane, READING], 0.0)
                 before = sf[lane, SUM]
                 total = before + term
                 if abs(before) >= abs(term):
