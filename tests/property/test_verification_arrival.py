@@ -49,6 +49,34 @@ CRITERIA: tuple[dict[str, Any], ...] = (
     {"kind": "window_statistics", "phase": "p", "signal": "fast.y", "statistic": "percentile", "percentile": 90}
     | {"windows": "tumbling", "window": seconds(6), "high": kpa(3)},
     {"kind": "data_quality", "phase": "p", "signal": "fast.x", "max_gap": seconds(4), "max_stuck": seconds(5)},
+    {"kind": "fraction_in_band", "phase": "p", "signal": BOTH, "at_least": 0.5, "clock_in_hold": "stop"} | RANGE,
+    {"kind": "ramp", "phase": "q", "signal": "fast.x", "from_level": kpa(0), "to_level": kpa(3), "tolerance": kpa(3)}
+    | {"rate": {"value": 1, "unit": "kPa/s"}, "clock_in_hold": "stop"},
+    {"kind": "steady_state", "phase": "p", "signal": "fast.x", "window": seconds(4), "windows": 2}
+    | {"gradient": {"value": 1, "unit": "kPa/s"}},
+    {"kind": "drift", "phase": "p", "signal": BOTH, "high": {"value": 1, "unit": "kPa/s"}},
+    {"kind": "integral", "phase": "p", "signal": "fast.y", "low": {"value": 0, "unit": "kPa.s"}},
+    {"kind": "totaliser", "phase": "p", "signal": "fast.y", "low": kpa(3), "high": kpa(9)},
+    {"kind": "uniformity", "phase": "q", "places": ["fast.x", "slow.z"], "formula": "half_range", "at_most": 1.0},
+    {"kind": "setpoint_band", "phase": "p", "signal": "fast.x", "setpoint": "slow.z", "within": kpa(3)},
+    {"kind": "count", "phase": "p", "event": {"op": ">=", "left": "fast.x", "right": kpa(1)}, "at_least": 1},
+    {"kind": "count", "phase": "q", "event": {"op": ">=", "left": BOTH, "right": kpa(1)}, "at_most": 1},
+    {
+        "kind": "success_rate",
+        "phase": "p",
+        "trial": {"op": ">=", "left": "fast.x", "right": kpa(1)},
+        "success": {"op": "<", "left": "slow.z", "right": kpa(2)},
+        "at_least": 0.5,
+    },
+    {
+        "kind": "mtbf",
+        "phase": "p",
+        "failure": {"op": ">=", "left": "fast.x", "right": kpa(1)},
+        "operating": {"op": "<", "left": "fast.y", "right": kpa(2)},
+        "at_least": seconds(2),
+    },
+    {"kind": "window_statistics", "phase": "p", "signal": "fast.x", "statistic": "cpk", "windows": "sliding"}
+    | {"window": seconds(5), "low": {"value": 0, "unit": "1"}, "upper_spec": kpa(3)},
 )
 
 

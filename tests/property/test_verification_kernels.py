@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from services.verification.domain.criteria.parts import Ratio, Sum
 from services.verification.domain.groups import CLOSING, LaneSet
 from services.verification.domain.kinds import clock as clock_module
-from services.verification.domain.kinds.lanes import Lane
+from services.verification.domain.kinds.lanes import FAR, Lane
 from services.verification.domain.kinds.registry import KERNELS
-from services.verification.domain.kinds.statistics import MAX, MEAN, PERCENTILE, RMS, SD
+from services.verification.domain.kinds.statistics import CPK, MAX, MEAN, PERCENTILE, RMS, SD
 from services.verification.domain.merging import MergedSignal, merge_kernel
 from services.verification.domain.signals import channels_of, compile_signal
 from tests.property.recordings import SECOND, STREAMS
@@ -29,15 +29,25 @@ LANES: dict[str, list[Lane]] = {
     "hold": [Lane((-2.0, 2.0), (4 * S,), "kPa", slots=64, stops=stops) for stops in (False, True)],
     "settle": [Lane((0.0, 2.0, 1.0), (5 * S,), "kPa", stops=True)],
     "rate": [Lane((-0.5, 0.5), (5 * S, 2, 3 * S), "kPa/s", slots=64)],
-    "quality": [Lane((0.5,), (4 * S, 3 * S, 5), "1")],
+    "quality": [Lane((0.5, -2.0, 2.0), (4 * S, 3 * S, 5, 2 * S, 5), "1")],
     "statistics_blocks": [
-        Lane((-1.0, 1.0, 0.9), (w, 1, 3 * S, code), "kPa", slots=256)
+        Lane((-1.0, 1.0, 0.9, -2.0, 2.0), (w, 1, 3 * S, code), "kPa", slots=256)
         for w in (0, 6 * S)
-        for code in (SD, PERCENTILE, RMS)
+        for code in (SD, PERCENTILE, RMS, CPK)
     ],
     "statistics_sliding": [
-        Lane((-1.0, 1.0, 0.9), (5 * S, 2, 3 * S, code), "kPa", slots=64) for code in (MEAN, SD, MAX, PERCENTILE)
+        Lane((-1.0, 1.0, 0.9, -2.0, 2.0), (5 * S, 2, 3 * S, code), "kPa", slots=64)
+        for code in (MEAN, SD, MAX, PERCENTILE, CPK)
     ],
+    "fraction": [Lane((-1.0, 1.0, 0.5), (), "1", stops=stops) for stops in (False, True)],
+    "ramp": [Lane((-1.0, 2.0, 0.25, 2.0), (12 * S,), "kPa", stops=stops) for stops in (False, True)],
+    "steady": [Lane((0.5,), (4 * S, 2, 2, 3 * S), "kPa/s", slots=2)],
+    "drift": [Lane((-0.5, 0.5), (2,), "kPa/s")],
+    "integral": [Lane((-5.0, 5.0), (), "kPa.s", stops=stops) for stops in (False, True)],
+    "totaliser": [Lane((1.0, 9.0, 3.0), (), "kPa")],
+    "count": [Lane((0.0, 0.0, 0.0), (1, 4, 0), "1")],
+    "success": [Lane((0.5, 0.9, 0.0), (FAR, FAR, 2), "1")],
+    "mtbf": [Lane((5.0, 0.9, 1.0), (FAR, FAR, 0), "s")],
 }
 
 

@@ -12,22 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.verification.adapters.views import CriterionRow, CurveData, PhaseView, Stretch
+from services.verification.domain import computed
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.signals import (
-    ABSOLUTE,
-    ADD,
-    CHANNEL,
-    CONSTANT,
-    DIVIDE,
-    PLUS,
-    SUBTRACT,
-    TIMES,
-    Channels,
-    Input,
-    SignalPlan,
-    compile_balance,
-    compile_signal,
-)
+from services.verification.domain.merging import values_of
+from services.verification.domain.signals import Channels, Input, SignalPlan, compile_signal
 from shared.kernel.errors import Invalid, NotFound
 from shared.kernel.times import MINUTE, SECOND, Micros
 from shared.storage.blocks import StoredFrame, stream_frames
@@ -91,9 +79,7 @@ def signal_of(criteria: CriteriaSet, criterion: str | None, channel: str | None,
         found = next((item for item in criteria.criteria if item.id == criterion), None)
         if found is None:
             raise NotFound("criterion_unknown", f"the set has no criterion {criterion}", field="criterion")
-        if found.kind == "balance":
-            return compile_balance(found, channels, "signal")
-        return compile_signal(found.signal, channels, "signal")
+        return computed.signal_of(found, channels, "criterion")
     try:
         return compile_signal(channel or "", channels, "channel")
     except Invalid as problem:
@@ -108,30 +94,7 @@ def combine(signal: SignalPlan, inputs: Sequence[_Samples]) -> _Samples:
         return inputs[0]
     times = np.unique(np.concatenate([own for own, _ in inputs]))
     held = [_held(times, own, values, item.max_age) for (own, values), item in zip(inputs, signal.inputs, strict=True)]
-    stack: list[NDArray[np.float64]] = []
-    for code, constant in signal.program:
-        if code == CHANNEL:
-            stack.append(held[int(constant)])
-        elif code == CONSTANT:
-            stack.append(np.full(times.shape, constant))
-        elif code in (TIMES, PLUS, ABSOLUTE):
-            top = stack.pop()
-            stack.append(top * constant if code == TIMES else top + constant if code == PLUS else np.abs(top))
-        else:
-            right, left = stack.pop(), stack.pop()
-            stack.append(_binary(code, left, right))
-    return times, stack[0]
-
-
-def _binary(code: int, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    if code == ADD:
-        return left + right
-    if code == SUBTRACT:
-        return left - right
-    assert code == DIVIDE
-    quotient = np.full(left.shape, np.nan)
-    np.divide(left, right, out=quotient, where=right != 0)
-    return quotient
+    return times, values_of(signal, np.vstack(held))
 
 
 def _held(

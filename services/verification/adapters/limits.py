@@ -5,20 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from services.verification.adapters.views import Limits
+from services.verification.domain.computed import signal_of
 from services.verification.domain.signals import Channels, compile_signal, convert
 from shared.kernel.errors import Invalid
 
-_OTHER_UNIT = {"rate_of_change", "data_quality"}
+_LEVELS = {
+    "band",
+    "hold",
+    "longest_excursion",
+    "cumulative_time_out",
+    "fraction_in_band",
+    "settle",
+    "window_statistics",
+}
+_SLACKS = {"balance", "setpoint_band", "uniformity"}
 
 
 def limits_of(criterion: Any, channels: Channels) -> Limits | None:
     """None for kinds whose limits are not values of the signal."""
-    if criterion.kind in _OTHER_UNIT or (
+    if criterion.kind in _SLACKS:
+        return _at_zero(criterion, channels)
+    if criterion.kind not in _LEVELS or (
         criterion.kind == "window_statistics" and criterion.statistic in {"sd", "rms"}
     ):
         return None
-    if criterion.kind == "balance":
-        return None if criterion.limit is None else Limits(0.0, None, 0.0, criterion.limit.unit)
     try:
         signal = compile_signal(criterion.signal, channels, "signal")
         low, high = _bounds(criterion)
@@ -34,6 +44,14 @@ def limits_of(criterion: Any, channels: Channels) -> Limits | None:
         )
     except Invalid:
         return None  # the registry has changed since the run: the curve is drawn without lines
+
+
+def _at_zero(criterion: Any, channels: Channels) -> Limits | None:
+    """What is left of a tolerance holds where it is not negative."""
+    try:
+        return Limits(0.0, None, 0.0, signal_of(criterion, channels, "criterion").unit)
+    except Invalid:
+        return None
 
 
 def _bounds(criterion: Any) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
 from services.verification.domain.criteria.levels import (
     Balance,
     Band,
@@ -24,6 +25,16 @@ from services.verification.domain.criteria.levels import (
     WindowStatistics,
 )
 from services.verification.domain.criteria.parts import Identifier, Model, Quantity, Title
+from services.verification.domain.criteria.process import (
+    Drift,
+    FractionInBand,
+    Integral,
+    Ramp,
+    SetpointBand,
+    SteadyState,
+    Totaliser,
+    Uniformity,
+)
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, Malformed
 
@@ -36,7 +47,18 @@ Criterion = Annotated[
     | Settle
     | RateOfChange
     | WindowStatistics
-    | DataQualityCriterion,
+    | DataQualityCriterion
+    | SetpointBand
+    | FractionInBand
+    | Ramp
+    | SteadyState
+    | Drift
+    | Integral
+    | Totaliser
+    | Uniformity
+    | Count
+    | SuccessRate
+    | Mtbf,
     Field(discriminator="kind"),
 ]
 
@@ -51,6 +73,17 @@ KINDS = (
     "rate_of_change",
     "window_statistics",
     "data_quality",
+    "setpoint_band",
+    "fraction_in_band",
+    "ramp",
+    "steady_state",
+    "drift",
+    "integral",
+    "totaliser",
+    "uniformity",
+    "count",
+    "success_rate",
+    "mtbf",
 )
 
 

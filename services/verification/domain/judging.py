@@ -36,12 +36,14 @@ from shared.kernel.times import Micros, to_rfc3339
 
 @dataclass(frozen=True, slots=True)
 class BadValues:
-    """Values in the phase that were marked bad: how many, how many of them not a number, and the first of each."""
+    """Values in the phase that were marked bad: how many, how many of them not a number or of suspect clock, and the first of each."""
 
     count: int = 0
     first_at: Micros = FAR
     nan_count: int = 0
     first_nan_at: Micros = FAR
+    suspect_count: int = 0
+    first_suspect_at: Micros = FAR
 
 
 def counted(bad: BadValues, marks: NDArray[np.uint8], times: NDArray[np.int64]) -> BadValues:
@@ -53,7 +55,9 @@ def counted(bad: BadValues, marks: NDArray[np.uint8], times: NDArray[np.int64]) 
 
     count, first = grown(bad.count, bad.first_at, marks != 0)
     nan_count, first_nan = grown(bad.nan_count, bad.first_nan_at, (marks & int(Quality.NOT_A_NUMBER)) != 0)
-    return BadValues(count, first, nan_count, first_nan)
+    suspects = (marks & int(Quality.CLOCK_SUSPECT)) != 0
+    suspect_count, first_suspect = grown(bad.suspect_count, bad.first_suspect_at, suspects)
+    return BadValues(count, first, nan_count, first_nan, suspect_count, first_suspect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ def _view(plan: CriterionPlan, member: Member, held: NDArray[np.int64], bad: Bad
         unclock=lambda c: unclock(c, stretches),
         nan_cells=bad.nan_count,
         first_nan_at=bad.first_nan_at,
+        suspect_cells=bad.suspect_count,
+        first_suspect_at=bad.first_suspect_at,
     )
 
 

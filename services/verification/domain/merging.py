@@ -17,8 +17,11 @@ from services.verification.domain.signals import (
     LOWER,
     NEGATE,
     PLUS,
+    ROOT,
+    SQUARE,
     SUBTRACT,
     TIMES,
+    TRUTH,
     SignalPlan,
 )
 
@@ -68,6 +71,13 @@ def compute(codes, constants, held, stack):  # type: ignore[no-untyped-def]
             stack[top - 1] = opposite(stack[top - 1])
         elif code == IS:
             stack[top - 1] = np.inf if stack[top - 1] == constants[k] else -np.inf
+        elif code == SQUARE:
+            stack[top - 1] *= stack[top - 1]
+        elif code == ROOT:
+            stack[top - 1] = np.sqrt(stack[top - 1]) if stack[top - 1] > 0.0 else stack[top - 1] * 0.0
+        elif code == TRUTH:
+            if stack[top - 1] == stack[top - 1]:
+                stack[top - 1] = 1.0 if stack[top - 1] >= 0.0 else 0.0
         else:
             top -= 1
             if code == ADD:
@@ -81,6 +91,27 @@ def compute(codes, constants, held, stack):  # type: ignore[no-untyped-def]
             elif code == HIGHER:
                 stack[top - 1] = higher(stack[top - 1], stack[top])
     return stack[0]
+
+
+@compiled
+def computed_rows(codes, constants, held):  # type: ignore[no-untyped-def]
+    """The program's value for every column of held values (channels, n); NaN where a channel has none."""
+    out = np.empty(held.shape[1], np.float64)
+    stack = np.empty(codes.shape[0], np.float64)
+    for k in range(held.shape[1]):
+        defined = True
+        for c in range(held.shape[0]):
+            defined = defined and held[c, k] == held[c, k]
+        out[k] = compute(codes, constants, held[:, k], stack) if defined else np.nan
+    return out
+
+
+def values_of(signal: SignalPlan, held: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values (n,) of a signal of arithmetic from the held values (channels, n) of its inputs."""
+    codes = np.array([code for code, _ in signal.program], np.int64)
+    constants = np.array([constant for _, constant in signal.program], np.float64)
+    found: NDArray[np.float64] = computed_rows(codes, constants, held)
+    return found
 
 
 @compiled

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.verification.domain import criteria_model as model
+from services.verification.domain.computed import signal_of
 from services.verification.domain.kinds.lanes import Kind, Lane
 from services.verification.domain.kinds.registry import lane_of
 from services.verification.domain.signals import (
     Channels,
     SignalPlan,
     channels_of,
-    compile_balance,
-    compile_signal,
     conversion_between,
     convert,
     interval_unit,
@@ -127,10 +126,7 @@ def compile_criterion(
             field=f"{where}.phase",
             remedy=f"use one of: {', '.join(phases)}",
         )
-    if criterion.kind == "balance":
-        signal = compile_balance(criterion, channels, where)
-    else:
-        signal = compile_signal(criterion.signal, channels, f"{where}.signal")
+    signal = signal_of(criterion, channels, where)
     measures = _SignalMeasures(criterion, signal, phases[criterion.phase], where)
     max_gap = (
         None if criterion.quality.max_gap is None else measures.duration(criterion.quality.max_gap, "quality.max_gap")
@@ -206,6 +202,34 @@ class _SignalMeasures:
         if per_second:
             source = f"({source})/s"
         return scale * conversion_between(source, unit, f"{self._where}.{field}", difference=True).factor
+
+    def integral_factor(self, unit: str, field: str) -> float:
+        source = interval_unit(self.unit)
+        if source != self.unit and not self._signal.difference:
+            raise Invalid(
+                "criteria_unit",
+                f"an integral of values in {self.unit}, whose zero is arbitrary, has no meaning",
+                field=self.place("signal"),
+                remedy="take the difference to a level first",
+            )
+        return conversion_between(f"({self.unit}).s", unit, self.place(field), difference=True).factor
+
+    def total(self, quantity: Any, unit: str, field: str) -> float:
+        return convert(quantity, unit, self.place(field), difference=True)
+
+    def range(self, field: str) -> tuple[float, float]:
+        if self._signal.bounds is None or self._signal.bounds == (None, None):
+            raise Invalid(
+                "criteria_range",
+                "saturation is told by the registered range of a channel, and there is none",
+                field=self.place(field),
+                remedy="name a channel with low or high in the registry",
+            )
+        low, high = self._signal.bounds
+        return -math.inf if low is None else low, math.inf if high is None else high
+
+    def place(self, field: str) -> str:
+        return f"{self._where}.{field}"
 
     def planned(self, field: str) -> Micros:
         if self._phase.planned is None:

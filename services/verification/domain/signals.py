@@ -17,8 +17,10 @@ from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Invalid, Problem
 from shared.kernel.times import Micros
 
-CHANNEL, CONSTANT, ADD, SUBTRACT, DIVIDE, TIMES, PLUS, ABSOLUTE, NEGATE, LOWER, HIGHER, IS = range(12)
-"""Operations of a program. NEGATE, LOWER (minimum), HIGHER (maximum) and IS work on margins of conditions, see `conditions.py`."""
+CHANNEL, CONSTANT, ADD, SUBTRACT, DIVIDE, TIMES, PLUS, ABSOLUTE, NEGATE, LOWER, HIGHER, IS, SQUARE, ROOT, TRUTH = range(
+    15
+)
+"""Operations of a program. NEGATE, LOWER (minimum), HIGHER (maximum), IS and TRUTH work on margins of conditions, see `conditions.py`."""
 
 Operation = tuple[int, float]
 Channels = Mapping[str, tuple[Stream, int]]
@@ -37,7 +39,7 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class SignalPlan:
     """A signal ready to be computed. `program` is empty for a plain channel. `period` (µs) is the registered mean spacing of its
-    instants; `uncertainty` is the registry's, for a plain channel only."""
+    instants; `uncertainty` and `bounds` (the range) are the registry's, for a plain channel only."""
 
     key: str
     inputs: tuple[Input, ...]
@@ -46,6 +48,7 @@ class SignalPlan:
     difference: bool
     period: float
     uncertainty: Uncertainty | None
+    bounds: tuple[float | None, float | None] | None = None
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -140,6 +143,7 @@ def plan_of(key: str, node: Node, draft: Draft, *, plain: bool) -> SignalPlan:
         difference=node.difference,
         period=1.0 / rate,
         uncertainty=draft.sources[0][1].uncertainty if plain else None,
+        bounds=(draft.sources[0][1].low, draft.sources[0][1].high) if plain else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from services.verification.domain.rows import Chunk
 if TYPE_CHECKING:
     from services.verification.domain.evaluator import RunEvaluator
 
-FORMAT = 2
+FORMAT = 3
 
 
 class _Boot(msgspec.Struct, array_like=True):
@@ -56,7 +57,7 @@ class _Snapshot(msgspec.Struct):
     behind: list[bool]
     arrays: list[bytes]
     outcomes: list[int]
-    bad: list[tuple[int, int, int, int]]
+    bad: list[tuple[int, int, int, int, int, int]]
 
 
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
@@ -83,7 +84,7 @@ def freeze(evaluator: RunEvaluator) -> bytes:
         behind=[group.behind for group in evaluator._groups],
         arrays=[array.tobytes() for array in _arrays(evaluator)],
         outcomes=[int(outcome) for outcome in evaluator._outcomes],
-        bad=[(bad.count, bad.first_at, bad.nan_count, bad.first_nan_at) for bad in evaluator._bad],
+        bad=[astuple(bad) for bad in evaluator._bad],
     )
     return msgspec.msgpack.encode(snapshot)
 

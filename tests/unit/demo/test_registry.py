@@ -47,8 +47,21 @@ def test_no_recorded_value_lies_outside_its_range(run: str) -> None:
         assert ((values >= low) & (values <= high)).all()
 
 
-def test_the_criteria_pass_the_static_checks_and_use_every_kind() -> None:
+STORY = {
+    "band",
+    "balance",
+    "hold",
+    "longest_excursion",
+    "cumulative_time_out",
+    "settle",
+    "rate_of_change",
+    "window_statistics",
+    "data_quality",
+}
+
+
+def test_the_criteria_pass_the_static_checks_and_use_the_kinds_of_the_story() -> None:
     criteria = load_criteria(CRITERIA.read_text(encoding="utf-8"))
     assert check(criteria, tuple(registered_streams().values())).findings == ()  # V-8
-    assert {criterion.kind for criterion in criteria.criteria} == set(KINDS)
+    assert {criterion.kind for criterion in criteria.criteria} == STORY <= set(KINDS)
     assert {criterion.decision.rule for criterion in criteria.criteria} == {"simple", "guard_band"}

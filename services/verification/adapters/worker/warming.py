@@ -13,6 +13,9 @@ from shared.kernel.times import SECOND
 
 _DURATION = {"value": 2, "unit": "s"}
 _LIMITS = {"low": {"value": 0, "unit": "kPa"}, "high": {"value": 5, "unit": "kPa"}}
+_ONE = {"value": 1, "unit": "1"}
+_RATE = {"value": 1, "unit": "kPa/s"}
+_EVENT = {"op": ">=", "left": "up.a", "right": {"value": 3, "unit": "kPa"}}
 _Document = dict[str, object]
 
 
@@ -22,6 +25,8 @@ def _statistic(statistic: str, windows: str) -> _Document:
         document["window"] = _DURATION
     if statistic == "percentile":
         document["percentile"] = 50
+    if statistic == "cpk":
+        document |= {"upper_spec": {"value": 20, "unit": "kPa"}, "low": _ONE, "high": {"value": 99, "unit": "1"}}
     return document
 
 
@@ -40,10 +45,31 @@ _KINDS: tuple[_Document, ...] = (
     {"kind": "rate_of_change", "high": {"value": 9, "unit": "kPa/s"}, "window": _DURATION},
     *(
         _statistic(statistic, windows)
-        for statistic in ("mean", "sd", "min", "max", "rms", "percentile")
+        for statistic in ("mean", "sd", "min", "max", "rms", "percentile", "cpk")
         for windows in ("phase", "tumbling", "sliding")
     ),
+    {"kind": "fraction_in_band", **_LIMITS, "at_least": 0.5},
+    {
+        "kind": "ramp",
+        "from_level": {"value": 0, "unit": "kPa"},
+        "to_level": {"value": 5, "unit": "kPa"},
+        "rate": _RATE,
+        "tolerance": {"value": 9, "unit": "kPa"},
+    },
+    {"kind": "steady_state", "gradient": _RATE, "window": _DURATION, "windows": 2},
+    {"kind": "drift", "high": _RATE},
+    {"kind": "integral", "high": {"value": 9, "unit": "kPa.s"}},
+    {"kind": "totaliser", "high": {"value": 9, "unit": "kPa"}},
     {"kind": "data_quality", "min_coverage": 0.5, "max_gap": _DURATION, "max_stuck": _DURATION, "max_nan": 3},
+)
+
+_OF_SEVERAL: tuple[_Document, ...] = (
+    {"kind": "balance", "inputs": ["up.a"], "outputs": ["up.b"], "fraction": 0.5},
+    {"kind": "uniformity", "places": ["up.a", "up.b"], "formula": "sd", "at_most": 0.5},
+    {"kind": "setpoint_band", "signal": "up.a", "setpoint": "up.b", "fraction": 0.5},
+    {"kind": "count", "event": _EVENT, "at_most": 3},
+    {"kind": "success_rate", "trial": _EVENT, "success": _EVENT, "at_least": 0.5},
+    {"kind": "mtbf", "failure": _EVENT, "at_least": _DURATION},
 )
 
 
@@ -52,23 +78,17 @@ def warm_up() -> None:
     channels = tuple(Channel(name, "pressure", "kPa") for name in ("a", "b"))
     stream = Stream("warm/up", 1, "warm", "warm", "warm/up", channels, SECOND, 2 * SECOND)
     title = {"en": "warm", "zh": "warm"}
-    common = {"title": title, "phase": "all", "signal": "up.a"}
-    balance = {
-        "kind": "balance",
-        "inputs": ["up.a"],
-        "outputs": ["up.b"],
-        "fraction": 0.5,
-        "title": title,
-        "phase": "all",
-    }
+    common = {"title": title, "phase": "all"}
     criteria = CriteriaSet.model_validate(
         {
             "id": "warm",
             "version": 1,
             "title": title,
             "phases": [{"id": "all", "title": title, "planned": {"value": 10, "unit": "s"}}],
-            "criteria": [{**common, **kind, "id": f"c{number}"} for number, kind in enumerate(_KINDS)]
-            + [{**balance, "id": "balance"}],
+            "criteria": [
+                *({**common, "signal": "up.a", **kind, "id": f"c{number}"} for number, kind in enumerate(_KINDS)),
+                *({**common, **kind, "id": f"s{number}"} for number, kind in enumerate(_OF_SEVERAL)),
+            ],
         }
     )
     evaluator = RunEvaluator(RunPlan.build(run="warm", criteria=criteria, streams=[stream], start=0))

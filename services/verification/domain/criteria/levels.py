@@ -75,12 +75,18 @@ class RateOfChange(LimitsBase):
 
 
 class WindowStatistics(LimitsBase):
-    """A statistic over the whole phase, over tumbling windows from the phase's start, or over sliding windows (t - window, t]."""
+    """A statistic over the whole phase, over tumbling windows from the phase's start, or over sliding windows (t - window, t].
+
+    cpk is the process capability min(upper_spec - mean, mean - lower_spec) / (3 sd) (ISO 22514-2 with the sd of the window); its limits
+    have unit 1.
+    """
 
     kind: Literal["window_statistics"]
     signal: Signal
-    statistic: Literal["mean", "sd", "min", "max", "rms", "percentile"]
+    statistic: Literal["mean", "sd", "min", "max", "rms", "percentile", "cpk"]
     percentile: Annotated[float, Field(ge=0, le=100)] | None = None
+    lower_spec: Quantity | None = None
+    upper_spec: Quantity | None = None
     windows: Literal["phase", "tumbling", "sliding"] = "phase"
     window: Quantity | None = None
     min_count: Annotated[int, Field(ge=1)] = 1
@@ -91,6 +97,8 @@ class WindowStatistics(LimitsBase):
             raise ValueError("window is given for tumbling and sliding windows, and only for them")
         if (self.statistic == "percentile") != (self.percentile is not None):
             raise ValueError("percentile is given for the statistic percentile, and only for it")
+        if (self.statistic == "cpk") != (self.lower_spec is not None or self.upper_spec is not None):
+            raise ValueError("lower_spec, upper_spec or both are given for the statistic cpk, and only for it")
         return self
 
 
@@ -103,9 +111,12 @@ class DataQualityCriterion(CriterionBase):
     max_gap: Quantity | None = None
     max_stuck: Quantity | None = None
     max_nan: Annotated[int, Field(ge=0)] | None = None
+    max_saturated: Quantity | None = None
+    max_clock_suspect: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _some_demand(self) -> DataQualityCriterion:
-        if self.min_coverage is None and self.max_gap is None and self.max_stuck is None and self.max_nan is None:
-            raise ValueError("give at least one of min_coverage, max_gap, max_stuck and max_nan")
+        names = ("min_coverage", "max_gap", "max_stuck", "max_nan", "max_saturated", "max_clock_suspect")
+        if all(getattr(self, name) is None for name in names):
+            raise ValueError(f"give at least one of {', '.join(names)}")
         return self

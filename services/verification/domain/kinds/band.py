@@ -1,4 +1,7 @@
-"""band, balance: every sample of the phase within the limits. margin = min over samples of min(x - low, high - x)."""
+"""band: every sample of the phase within the limits. margin = min over samples of min(x - low, high - x).
+
+balance, setpoint_band and uniformity are bands too, on what is left of their tolerance.
+"""
 
 from __future__ import annotations
 
@@ -103,8 +106,14 @@ def band_lane(criterion: Any, measures: Measures) -> Lane:
     return Lane(floats=(low, high), ints=(), unit=measures.unit, tolerance=tolerance(low, high))
 
 
-def balance_lane(criterion: Any, measures: Measures) -> Lane:
-    """The signal is the slack itself (`compiling.py` builds it), so the acceptance limit is its guard band."""
+def slack_lane(criterion: Any, measures: Measures) -> Lane:
+    """The signal is what is left of the tolerance (`computed.py` builds it), so the acceptance limit is its guard band."""
     width = measures.guard(from_registry=False)
-    allowed = None if criterion.limit is None else measures.span(criterion.limit, "limit")
-    return Lane(floats=(width, math.inf), ints=(), unit=measures.unit, tolerance=allowed)
+    allowed: float | None = None
+    if criterion.kind == "uniformity":
+        allowed = criterion.at_most
+    else:
+        name = "limit" if criterion.kind == "balance" else "within"
+        quantity = getattr(criterion, name)
+        allowed = None if quantity is None else measures.span(quantity, name)
+    return Lane(floats=(width, math.inf), ints=(), unit=measures.unit, tolerance=allowed or None)

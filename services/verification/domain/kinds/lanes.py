@@ -66,6 +66,18 @@ class Measures(Protocol):
     def factor(self, unit: str, per_second: bool, field: str) -> float:
         """What brings the signal's unit (per second) to `unit`, as a difference."""
 
+    def integral_factor(self, unit: str, field: str) -> float:
+        """What brings the signal's unit times seconds to `unit`. Raises Invalid where the signal's zero is arbitrary."""
+
+    def total(self, quantity: Any, unit: str, field: str) -> float:
+        """A total or difference in `unit`."""
+
+    def range(self, field: str) -> tuple[float, float]:
+        """The registered range of a plain channel. Raises Invalid(criteria_range) where there is none."""
+
+    def place(self, field: str) -> str:
+        """The path of a field of the criterion, for errors."""
+
     def planned(self, field: str) -> Micros:
         """The planned duration of the phase."""
 
@@ -96,7 +108,8 @@ class View:
     """A lane's state for its judgement: parameters, state rows, phase and whether everything before its end has been seen.
 
     `demand_gap` is the gap up to which a window counts as seen. `clock` is the run clock (held time cut out when the lane stops in
-    Held), `unclock` its inverse. `nan_cells` counts values in the phase that were marked not a number.
+    Held), `unclock` its inverse. `nan_cells` and `suspect_cells` count values in the phase that were marked not a number, or
+    of suspect clock.
     """
 
     p: NDArray[np.float64]
@@ -110,6 +123,8 @@ class View:
     unclock: Callable[[Micros], Micros]
     nan_cells: int = 0
     first_nan_at: Micros = 0
+    suspect_cells: int = 0
+    first_suspect_at: Micros = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Data quality: coverage, longest gap, stuck value, values that are not numbers. It stands under every criterion (V-10) and is the kind data_quality.
 
 coverage = measure{v defined} / (e - s); gap = longest spacing of valid samples in [s, e], s and e counted; stuck = longest time from
-the first to the last of successive samples with one value. margin of data_quality = the smallest share left of any demand.
+the first to the last of successive samples with one value; saturated = the same for successive samples at or beyond the registered range;
+suspect = values whose clock was suspect. margin of data_quality = the smallest share left of any demand.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from services.verification.domain.kinds.lanes import (
     View,
 )
 
-MAX_GAP, MAX_STUCK, MAX_NAN = range(PARAMS, PARAMS + 3)
+MAX_GAP, MAX_STUCK, MAX_NAN, MAX_SATURATED, MAX_SUSPECT = range(PARAMS, PARAMS + 5)
 HAS, LAST_T, LAST_U, SAMPLES, COVERED, FIRST_AT, LAST_AT = range(STATE, STATE + 7)
 GAP, GAP_FROM, GAP_AFTER, STUCK_FROM, STUCK, STUCK_AT = range(STATE + 7, STATE + 13)  # GAP_AFTER: 1 behind a sample
+SATURATED_FROM, SATURATED, SATURATED_AT, AT_RANGE = range(STATE + 13, STATE + 17)
 LATEST, BEFORE_GAP = 0, 1
 
 
@@ -45,7 +47,8 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
             signals[signal, 3],
             signals[signal, 4],
         )
-        max_gap, max_stuck = pn[lane, MAX_GAP], pn[lane, MAX_STUCK]
+        max_gap, max_stuck, max_saturated = pn[lane, MAX_GAP], pn[lane, MAX_STUCK], pn[lane, MAX_SATURATED]
+        bottom, top = pf[lane, 1], pf[lane, 2]
         for k in range(count + closing):
             if k < count:
                 x, t = values[x0 + k], min(times[t0 + k], end)
@@ -86,6 +89,18 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                         sn[lane, PROOF] = PROVEN_FAIL
                         sn[lane, DECIDED_AT] = t
                         changed += 1
+                if bottom < x < top:
+                    sn[lane, AT_RANGE] = 0
+                elif sn[lane, AT_RANGE] == 0:
+                    sn[lane, AT_RANGE] = 1
+                    sn[lane, SATURATED_FROM] = t
+                elif t - sn[lane, SATURATED_FROM] > sn[lane, SATURATED]:
+                    sn[lane, SATURATED] = t - sn[lane, SATURATED_FROM]
+                    sn[lane, SATURATED_AT] = sn[lane, SATURATED_FROM]
+                    if sn[lane, SATURATED] > max_saturated and sn[lane, PROOF] == 0:
+                        sn[lane, PROOF] = PROVEN_FAIL
+                        sn[lane, DECIDED_AT] = t
+                        changed += 1
                 sn[lane, SAMPLES] += 1
                 sn[lane, LAST_AT] = t
             sn[lane, HAS] = 1
@@ -100,21 +115,24 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
 
 def judge_quality(view: View) -> Judgement:
     length = view.end - view.start
-    gap, stuck, nan_cells = int(view.n[GAP]), int(view.n[STUCK]), view.nan_cells
+    gap, stuck, saturated = int(view.n[GAP]), int(view.n[STUCK]), int(view.n[SATURATED])
     closing: list[float] = []
     if view.closed and length > 0:
         closing.append(int(view.n[COVERED]) / length - float(view.p[0]))
     falling: list[tuple[float, int, int]] = []
-    for limit, found, at in ((MAX_GAP, gap, GAP_FROM), (MAX_STUCK, stuck, STUCK_AT)):
+    stretches = ((MAX_GAP, gap, GAP_FROM), (MAX_STUCK, stuck, STUCK_AT), (MAX_SATURATED, saturated, SATURATED_AT))
+    for limit, found, at in stretches:
         allowed = int(view.q[limit])
         if allowed < FAR:
             falling.append(((allowed - found) / max(allowed, 1), int(view.n[at]), found))
     proof, decided = int(view.n[PROOF]), int(view.n[DECIDED_AT])
-    if int(view.q[MAX_NAN]) < FAR:
-        allowed = int(view.q[MAX_NAN])
-        falling.append(((allowed - nan_cells) / max(allowed, 1), view.first_nan_at, 0))
-        if nan_cells > allowed and not proof:
-            proof, decided = PROVEN_FAIL, view.first_nan_at
+    counts = ((MAX_NAN, view.nan_cells, view.first_nan_at), (MAX_SUSPECT, view.suspect_cells, view.first_suspect_at))
+    for limit, found, first_at in counts:
+        allowed = int(view.q[limit])
+        if allowed < FAR:
+            falling.append(((allowed - found) / max(allowed, 1), first_at, 0))
+            if found > allowed and not proof:
+                proof, decided = PROVEN_FAIL, first_at
     if view.closed and closing and closing[0] < 0 and not proof:
         proof, decided = PROVEN_FAIL, view.end
     worst = min(falling, default=None)
@@ -141,12 +159,12 @@ KIND = Kind(
     kernel=quality_kernel,
     judge=judge_quality,
     floats=(0.0,),
-    ints=(0,) * 13,
+    ints=(0,) * 17,
     remembered=2,
-    params=(1, 3),
+    params=(3, 5),
 )
 
-PLAIN = Lane(floats=(0.0,), ints=(FAR, FAR, FAR), unit="1")
+PLAIN = Lane(floats=(0.0, -math.inf, math.inf), ints=(FAR,) * 5, unit="1")
 """The lane under every criterion: it measures and demands nothing."""
 
 
@@ -155,8 +173,18 @@ def quality_lane(criterion: Any, measures: Measures) -> Lane:
         quantity = getattr(criterion, name)
         return FAR if quantity is None else measures.duration(quantity, name)
 
+    def most(count: int | None) -> int:
+        return FAR if count is None else count
+
+    bottom, top = (-math.inf, math.inf) if criterion.max_saturated is None else measures.range("max_saturated")
     return Lane(
-        floats=(-math.inf if criterion.min_coverage is None else criterion.min_coverage,),
-        ints=(demand("max_gap"), demand("max_stuck"), FAR if criterion.max_nan is None else criterion.max_nan),
+        floats=(-math.inf if criterion.min_coverage is None else criterion.min_coverage, bottom, top),
+        ints=(
+            demand("max_gap"),
+            demand("max_stuck"),
+            most(criterion.max_nan),
+            demand("max_saturated"),
+            most(criterion.max_clock_suspect),
+        ),
         unit="1",
     )

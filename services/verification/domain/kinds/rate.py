@@ -8,6 +8,7 @@ slope and is left out.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from services.verification.domain.kinds.compiled import compiled
@@ -172,29 +173,47 @@ KIND = Kind(
 )
 
 
-def rate_lane(criterion: Any, measures: Measures) -> Lane:
-    """Limits are slopes in their own unit (for example kPa/min); the kernel works in the signal's unit per second."""
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """Acceptance limits of a slope in the signal's unit per second, and what brings them back to the unit of the limits."""
+
+    low: float
+    high: float
+    unit: str
+    factor: float
+    tolerance: float | None
+
+
+def slope_limits(criterion: Any, measures: Measures) -> Slopes:
+    """Limits are slopes in their own unit (for example kPa/min). Raises Invalid(criteria_unit)."""
     unit = (criterion.low or criterion.high).unit
     factor = measures.factor(unit, per_second=True, field="low" if criterion.low else "high")
     width = measures.guard(from_registry=False, unit=unit)
-    low = high = math.inf
-    if criterion.low is not None:
-        low = (criterion.low.value + width) / factor
-    if criterion.high is not None:
-        if criterion.high.unit != unit:
-            raise Invalid("criteria_unit", "low and high differ in unit", field="high", remedy=f"use {unit}")
-        high = (criterion.high.value - width) / factor
-    low = low if criterion.low is not None else -math.inf
-    window = measures.duration(criterion.window, "window")
+    if criterion.low is not None and criterion.high is not None and criterion.high.unit != unit:
+        raise Invalid(
+            "criteria_unit", "low and high differ in unit", field=measures.place("high"), remedy=f"use {unit}"
+        )
     size = [abs(q.value) for q in (criterion.low, criterion.high) if q is not None]
     if criterion.low is not None and criterion.high is not None:
         size = [(criterion.high.value - criterion.low.value) / 2]
-    return Lane(
-        floats=(low, high),
-        ints=(window, criterion.min_count, measures.gap),
+    return Slopes(
+        low=-math.inf if criterion.low is None else (criterion.low.value + width) / factor,
+        high=math.inf if criterion.high is None else (criterion.high.value - width) / factor,
         unit=unit,
         factor=factor,
         tolerance=size[0] if size[0] > 0 else None,
+    )
+
+
+def rate_lane(criterion: Any, measures: Measures) -> Lane:
+    slopes = slope_limits(criterion, measures)
+    window = measures.duration(criterion.window, "window")
+    return Lane(
+        floats=(slopes.low, slopes.high),
+        ints=(window, criterion.min_count, measures.gap),
+        unit=slopes.unit,
+        factor=slopes.factor,
+        tolerance=slopes.tolerance,
         slots=measures.slots(window),
         window=window,
     )

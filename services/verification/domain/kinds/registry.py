@@ -7,14 +7,21 @@ from typing import Any
 
 from services.verification.domain.kinds import (
     band,
+    drift,
+    events,
+    fraction,
     hold,
+    integral,
     quality,
+    ramp,
     rate,
     settle,
     statistics,
     statistics_blocks,
     statistics_sliding,
+    steady,
     time_out,
+    totaliser,
 )
 from services.verification.domain.kinds.lanes import Kind, Lane, Measures
 
@@ -22,25 +29,45 @@ KERNELS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         band.KIND,
+        drift.KIND,
+        events.COUNT,
+        events.MTBF,
+        events.SUCCESS,
+        fraction.KIND,
         hold.KIND,
+        integral.KIND,
         quality.KIND,
+        ramp.KIND,
         rate.KIND,
         settle.KIND,
         statistics_blocks.KIND,
         statistics_sliding.KIND,
+        steady.KIND,
         time_out.KIND,
+        totaliser.KIND,
     )
 }
 
 _LANES: dict[str, tuple[str, Callable[[Any, Measures], Lane]]] = {
     "band": ("band", band.band_lane),
-    "balance": ("band", band.balance_lane),
+    "balance": ("band", band.slack_lane),
+    "setpoint_band": ("band", band.slack_lane),
+    "uniformity": ("band", band.slack_lane),
     "hold": ("hold", hold.hold_lane),
     "longest_excursion": ("time_out", time_out.excursion_lane),
     "cumulative_time_out": ("time_out", time_out.cumulative_lane),
     "settle": ("settle", settle.settle_lane),
     "rate_of_change": ("rate", rate.rate_lane),
     "data_quality": ("quality", quality.quality_lane),
+    "fraction_in_band": ("fraction", fraction.fraction_lane),
+    "ramp": ("ramp", ramp.ramp_lane),
+    "steady_state": ("steady", steady.steady_lane),
+    "drift": ("drift", drift.drift_lane),
+    "integral": ("integral", integral.integral_lane),
+    "totaliser": ("totaliser", totaliser.totaliser_lane),
+    "count": ("count", events.count_lane),
+    "success_rate": ("success", events.success_lane),
+    "mtbf": ("mtbf", events.mtbf_lane),
 }
 
 

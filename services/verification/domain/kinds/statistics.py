@@ -1,4 +1,4 @@
-"""window_statistics: mean, sd, min, max, rms or percentile of the whole phase, of tumbling windows or of sliding windows.
+"""window_statistics: mean, sd, min, max, rms, percentile or cpk of the whole phase, of tumbling windows or of sliding windows.
 
 margin = min over windows of min(statistic - low, high - statistic). sd has n - 1; a percentile is linear between order statistics at
 rank q(n - 1). Tumbling windows are [s + jW, s + (j+1)W) and are judged when they fit the phase; sliding windows are (t - W, t], end at
@@ -19,8 +19,8 @@ from services.verification.domain.kinds.band import limits, tolerance
 from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import DECIDED_AT, PARAMS, PROOF, STATE, Judgement, Lane, Measures, View
 
-MEAN, SD, MIN, MAX, RMS, PERCENTILE = range(6)
-CODES = {"mean": MEAN, "sd": SD, "min": MIN, "max": MAX, "rms": RMS, "percentile": PERCENTILE}
+MEAN, SD, MIN, MAX, RMS, PERCENTILE, CPK = range(7)
+CODES = {"mean": MEAN, "sd": SD, "min": MIN, "max": MAX, "rms": RMS, "percentile": PERCENTILE, "cpk": CPK}
 
 WINDOW, MIN_COUNT, GAP, CODE = range(PARAMS, PARAMS + 4)  # WINDOW 0: the whole phase
 LAST_T, WORST_AT = STATE, STATE + 1
@@ -28,7 +28,7 @@ BEST, WORST, M1, M2 = range(4)
 
 
 @compiled
-def value_of(code, count, mean, m2, lowest, highest, values, rank):  # type: ignore[no-untyped-def]
+def value_of(code, count, mean, m2, lowest, highest, values, rank, lower, upper):  # type: ignore[no-untyped-def]
     """The statistic of a window, NaN when it has none (the sd of one sample)."""
     if code == MEAN:
         return mean
@@ -38,9 +38,22 @@ def value_of(code, count, mean, m2, lowest, highest, values, rank):  # type: ign
         return lowest
     if code == MAX:
         return highest
+    if code == CPK:
+        return cpk_of(count, mean, m2, lower, upper)
     if code == RMS:
         return math.sqrt(mean * mean + m2 / count)
     return percentile_of(np.sort(values), count, rank)
+
+
+@compiled
+def cpk_of(count, mean, m2, lower, upper):  # type: ignore[no-untyped-def]
+    """Process capability; a window without spread is infinitely capable where its mean is not outside, and the opposite where it is."""
+    if count < 2:
+        return math.nan
+    room = min(upper - mean, mean - lower)
+    if m2 > 0.0:
+        return room / (3.0 * math.sqrt(m2 / (count - 1)))
+    return math.inf if room >= 0.0 else -math.inf
 
 
 @compiled
@@ -77,7 +90,17 @@ def judge_windows(view: View, high: float) -> Judgement:
 def statistics_lane(criterion: Any, measures: Measures) -> Lane:
     code = CODES[criterion.statistic]
     window = 0 if criterion.window is None else measures.duration(criterion.window, "window")
-    if code == SD:
+    unit = measures.unit
+    specs = [-math.inf, math.inf]
+    if code == CPK:
+        unit = "1"
+        width = measures.guard(from_registry=False, unit="1")
+        low = -math.inf if criterion.low is None else measures.total(criterion.low, "1", "low") + width
+        high = math.inf if criterion.high is None else measures.total(criterion.high, "1", "high") - width
+        for side, name in enumerate(("lower_spec", "upper_spec")):
+            if getattr(criterion, name) is not None:
+                specs[side] = measures.limit(getattr(criterion, name), name)
+    elif code == SD:
         low, high = spread_limits(criterion, measures)
     else:
         low, high = limits(criterion, measures)
@@ -87,9 +110,9 @@ def statistics_lane(criterion: Any, measures: Measures) -> Lane:
     elif code == PERCENTILE:
         slots = measures.slots(window or measures.planned("percentile"))
     return Lane(
-        floats=(low, high, (criterion.percentile or 0.0) / 100.0),
+        floats=(low, high, (criterion.percentile or 0.0) / 100.0, *specs),
         ints=(window, criterion.min_count, measures.gap, code),
-        unit=measures.unit,
+        unit=unit,
         tolerance=tolerance(low, high),
         slots=slots,
         window=window,

@@ -54,7 +54,7 @@ def blocks_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, 
             signals[signal, 3],
             signals[signal, 4],
         )
-        low, high, rank = pf[lane, 0], pf[lane, 1], pf[lane, 2]
+        low, high, rank, lower, upper = pf[lane, 0], pf[lane, 1], pf[lane, 2], pf[lane, 3], pf[lane, 4]
         window, min_count, gap, code = pn[lane, WINDOW], pn[lane, MIN_COUNT], pn[lane, GAP], pn[lane, CODE]
         ring, slots = pn[lane, RING], pn[lane, SLOTS]
         for k in range(count + closing):
@@ -72,7 +72,16 @@ def blocks_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, 
                 if n >= min_count and n > 0:
                     kept = rf[ring : ring + n, 0] if code == PERCENTILE else rf[0:0, 0]
                     value = value_of(
-                        code, n, sf[lane, M1], sf[lane, M2], sf[lane, LOWEST], sf[lane, HIGHEST], kept, rank
+                        code,
+                        n,
+                        sf[lane, M1],
+                        sf[lane, M2],
+                        sf[lane, LOWEST],
+                        sf[lane, HIGHEST],
+                        kept,
+                        rank,
+                        lower,
+                        upper,
                     )
                     margin = min(value - low, high - value)
                     whole = sn[lane, BROKEN] == 0 and to - sn[lane, LAST_T] <= gap
@@ -142,5 +151,5 @@ KIND = Kind(
     ints=(0,) * 5,
     remembered=2,
     ring_floats=1,
-    params=(3, 4),
+    params=(5, 4),
 )

@@ -98,7 +98,7 @@ def sliding_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
             signals[signal, 3],
             signals[signal, 4],
         )
-        low, high, rank = pf[lane, 0], pf[lane, 1], pf[lane, 2]
+        low, high, rank, lower, upper = pf[lane, 0], pf[lane, 1], pf[lane, 2], pf[lane, 3], pf[lane, 4]
         window, min_count, gap, code = pn[lane, WINDOW], pn[lane, MIN_COUNT], pn[lane, GAP], pn[lane, CODE]
         ring, slots = pn[lane, RING], pn[lane, SLOTS]
         head, size, front = sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT]
@@ -163,7 +163,7 @@ def sliding_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                         delta = back_mean - older
                         mean = older + delta * (nb / size)
                         m2 = older_m2 + back_m2 + delta * delta * (front * nb / size)
-                value = value_of(code, size, mean, m2, mean, mean, rf[0:0, 0], rank)
+                value = value_of(code, size, mean, m2, mean, mean, rf[0:0, 0], rank, lower, upper)
             margin = min(value - low, high - value)
             if margin < 0.0 and sn[lane, PROOF] == 0:
                 beyond = (code == MIN and value < low) or (code == MAX and value > high)
@@ -197,5 +197,5 @@ KIND = Kind(
     remembered=1,
     ring_floats=3,
     ring_ints=1,
-    params=(3, 4),
+    params=(5, 4),
 )
