@@ -21,6 +21,11 @@ ELSEWHERE = {
     ),
     "keys": ("services.ingest.entrypoints.cli", "keys", "API keys of gateways, people and services."),
     "verification": ("services.verification.entrypoints.cli", "group", "Criteria, runs, verdicts."),
+    "verify": (
+        "services.verification.entrypoints.verify_cli",
+        "verify",
+        "Compute an evidence pack again, offline, and name what does not fit.",
+    ),
     "billing": ("services.billing.entrypoints.cli", "group", "Tariffs, usage, invoices."),
 }
 """Commands that live beside what they command: module, attribute, help."""
@@ -59,7 +64,7 @@ def main(ctx: click.Context, name: str) -> None:
     PILOTLINE_DATABASE_URL name others.
     """
     ctx.obj = name
-    if ctx.invoked_subcommand in ELSEWHERE and ctx.invoked_subcommand != "demo":
+    if ctx.invoked_subcommand in ELSEWHERE and ctx.invoked_subcommand not in ("demo", "verify"):
         _use_running(name)
 
 

@@ -96,6 +96,20 @@ class PublicKey:
     def fingerprint(self) -> str:
         return fingerprint(self.public_key)
 
+    def document(self) -> dict[str, Any]:
+        return {
+            "person": self.person,
+            "name": self.name,
+            "public_key": self.public_key,
+            "fingerprint": self.fingerprint,
+            "roles": list(self.roles),
+        }
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> PublicKey:
+        """Inverse of `document`. Raises Invalid(signature_key)."""
+        return cls(document["person"], document["name"], document["public_key"], tuple(document["roles"]))
+
 
 def fingerprint(public_key: str) -> str:
     """SHA-256 of the 32 bytes of a public key. Raises Invalid(signature_key)."""

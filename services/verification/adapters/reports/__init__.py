@@ -1,0 +1,1 @@
+"""Reports: their rows, their evidence packs, their pages."""

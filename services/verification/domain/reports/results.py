@@ -1,0 +1,147 @@
+"""The results of a report: every criterion with requirement, decision rule, value, margin and uncertainty; and what that means per clause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from shared.contracts.registry import Channel, Stream, channel_path
+from shared.kernel.times import Micros, to_rfc3339
+
+_ABOUT = {"id", "clause", "title", "phase", "kind", "decision", "quality"}
+"""Fields of a criterion that say nothing of what is demanded."""
+
+_FIRST = (
+    "signal",
+    "inputs",
+    "outputs",
+    "statistic",
+    "percentile",
+    "low",
+    "high",
+    "target",
+    "tolerance",
+    "limit",
+    "fraction",
+)
+"""The order of what is demanded; a stored document does not keep the order it was written in."""
+
+FIGURES = (
+    "outcome", "margin", "unit", "share", "worst_at", "worst_value", "time_margin", "time_out", "decided_at", "reason",
+)  # fmt: skip
+"""What a report repeats of an evaluation's result; an evidence pack is checked for it."""
+
+
+def results_of(
+    *,
+    criteria: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    streams: Sequence[Stream],
+    started_at: Micros,
+    deviations: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """In the order of the criteria set. `results` are an evaluation's criteria as digested, `deviations` the accepted ones."""
+    known = {str(result["criterion"]): result for result in results}
+    channels = {channel_path(stream, channel.name): channel for stream in streams for channel in stream.channels}
+    return [
+        _result(criterion, known[criterion["id"]], channels, deviations, to_rfc3339(started_at)[:10])
+        for criterion in criteria["criteria"]
+        if criterion["id"] in known
+    ]
+
+
+def figures(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of an evaluation's result, named as in the report."""
+    return {name: result[name] for name in FIGURES}
+
+
+def clauses_of(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per clause: `not_met` when one of its criteria fails, `met` when all pass, else `not_decided`. Criteria without a clause are left out."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        if result["clause"]:
+            found.setdefault(str(result["clause"]), []).append(result)
+    return [
+        {"clause": clause, "state": _state(items), "criteria": [item["criterion"] for item in items]}
+        for clause, items in found.items()
+    ]
+
+
+def _state(items: Sequence[Mapping[str, Any]]) -> str:
+    outcomes = {item["outcome"] for item in items}
+    if "FAIL" in outcomes:
+        return "not_met"
+    return "met" if outcomes == {"PASS"} else "not_decided"
+
+
+def _result(
+    criterion: Mapping[str, Any],
+    result: Mapping[str, Any],
+    channels: Mapping[str, Channel],
+    deviations: Sequence[Mapping[str, Any]],
+    day: str,
+) -> dict[str, Any]:
+    quality = result["quality"]
+    return {
+        "criterion": criterion["id"],
+        "clause": criterion.get("clause", ""),
+        "title": criterion["title"],
+        "phase": criterion["phase"],
+        "kind": criterion["kind"],
+        "requirement": [{"name": name, "value": value} for name, value in _demanded(criterion)],
+        "decision": criterion["decision"],
+        "uncertainty": _uncertainty(criterion, channels, day),
+        **figures(result),
+        "coverage": quality["coverage"],
+        "longest_gap": quality["longest_gap"],
+        "samples": quality["samples"],
+        "bad_samples": quality["bad_samples"],
+        "deviations": [item["id"] for item in deviations if item["criterion"] == criterion["id"]],
+    }
+
+
+def _demanded(criterion: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What the criterion asks for, as pairs of a field and its value; demands on data quality last."""
+    names = [name for name in _FIRST if name in criterion] + sorted(set(criterion) - {*_FIRST, *_ABOUT})
+    for name in names:
+        if criterion[name] is not None:
+            yield name, criterion[name]
+    for name, value in sorted((criterion.get("quality") or {}).items()):
+        if value is not None and value != "exclude":
+            yield name, value
+
+
+def _uncertainty(criterion: Mapping[str, Any], channels: Mapping[str, Channel], day: str) -> list[dict[str, Any]]:
+    """Expanded uncertainties that belong to the result: the one that was agreed, else those of the channels it reads."""
+    agreed = criterion["decision"].get("uncertainty")
+    if agreed is not None:
+        return [{"of": criterion["id"], "expanded": agreed["value"], "unit": agreed["unit"], "coverage_factor": None,
+                 "source": "agreed", "calibration_due": None, "calibration_valid": None}]  # fmt: skip
+    found = []
+    for path in dict.fromkeys(_paths(criterion)):
+        if path not in channels or (known := channels[path].uncertainty) is None:
+            continue
+        due = None if known.calibration_due is None else known.calibration_due.isoformat()
+        found.append(
+            {
+                "of": path,
+                "expanded": known.expanded,
+                "unit": channels[path].unit,
+                "coverage_factor": known.coverage_factor,
+                "source": known.source,
+                "calibration_due": due,
+                "calibration_valid": None if due is None else due >= day,
+            }
+        )
+    return found
+
+
+def _paths(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _paths(item)
