@@ -91,9 +91,9 @@ class Group:
         self.merged = {k: MergedSignal(signal) for k, signal in enumerate(self.signals) if signal.program}
         self._columns = columns
         self._ages = {item.stream: item.max_age for signal in self.signals for item in signal.inputs}
-        self._places = [
-            (streams.index(signal.inputs[0].stream), columns[signal.inputs[0].path]) for signal in self.signals
-        ]
+        first = [signal.inputs[0] for signal in self.signals]
+        self._stream_of = np.array([streams.index(item.stream) for item in first], np.int64)
+        self._column_of = np.array([columns[item.path] for item in first], np.int64)
         self.lane_sets: list[LaneSet] = []
         self.members = self._seat(criteria)
 
@@ -173,20 +173,21 @@ class Group:
             values.append(chunk.values.ravel())
             positions.append(chunk.positions.ravel())
             t_at, x_at, r_at = t_at + n, x_at + chunk.values.size, r_at + 2 * n
-        signals = np.zeros((len(self.signals), 5), np.int64)
+        given = np.array(spans, np.int64)[self._stream_of]
+        signals = np.empty((len(self.signals), 5), np.int64)
+        signals[:, 0] = given[:, 2] + self._column_of * given[:, 1]
+        signals[:, 1:3] = given[:, :2]
+        signals[:, 3] = given[:, 3]
+        signals[:, 4] = 2
         base = [_flat(part, kind) for part, kind in ((times, np.int64), (values, np.float64), (positions, np.int64))]
-        for k, signal in enumerate(self.signals):
-            place, column = self._places[k]
-            if k not in self.merged:
-                t0, n, x0, r0 = spans[place]
-                signals[k] = (x0 + column * n, t0, n, r0, 2)
-                continue
+        for k, merged in self.merged.items():
+            signal = self.signals[k]
             inputs = [spans[self.streams.index(item.stream)] for item in signal.inputs]
             inputs = [
                 (t0, n, x0 + self._columns[item.path] * n, r0)
                 for (t0, n, x0, r0), item in zip(inputs, signal.inputs, strict=True)
             ]
-            mt, mu, mx, mr = self.merged[k].points(base[0], base[1], base[2], inputs)
+            mt, mu, mx, mr = merged.points(base[0], base[1], base[2], inputs)
             signals[k] = (x_at, t_at, mt.shape[0], r_at, mr.shape[1])
             times.append(mt)
             until.append(mu)

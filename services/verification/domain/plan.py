@@ -24,7 +24,7 @@ from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid
 from shared.kernel.times import Micros, to_rfc3339
 
-ENGINE = "pilotline-evaluator/1"
+ENGINE = "pilotline-evaluator/2"
 """Part of every result digest: raised whenever a result could differ."""
 
 MEMORY_LIMIT = 64 * 1024 * 1024

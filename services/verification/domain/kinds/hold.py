@@ -57,90 +57,107 @@ def hold_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
             signals[signal, 4],
         )
         low, high, duration = pf[lane, 0], pf[lane, 1], pn[lane, DURATION]
-        ring, slots = pn[lane, RING], pn[lane, SLOTS]
+        ring, slots, last_slot = pn[lane, RING], pn[lane, SLOTS], pn[lane, RING] + pn[lane, SLOTS] - 1
+        head, size, best = ring + sn[lane, HEAD], sn[lane, SIZE], sf[lane, 1]
+        has, last_t, last_u, value = sn[lane, HAS], sn[lane, LAST_T], sn[lane, LAST_U], sf[lane, 0]
+        defined, defined_from, in_band, in_from = (
+            sn[lane, DEFINED],
+            sn[lane, DEFINED_FROM],
+            sn[lane, IN_BAND],
+            sn[lane, IN_FROM],
+        )
+        longest, maybe_from, maybe_longest = sn[lane, LONGEST], sn[lane, MAYBE_FROM], sn[lane, MAYBE_LONGEST]
+        stops = held.shape[0] > 0
+        latest = -1  # the sample held now; before this call's first one its position is the remembered one
         for k in range(count + closing):
             if k < count:
                 x, t = values[x0 + k], min(times[t0 + k], end)
                 if x != x:
                     if until[t0 + k] <= t:  # a signal of arithmetic says that it is undefined from here on
-                        sn[lane, LAST_U] = min(sn[lane, LAST_U], t)
+                        last_u = min(last_u, t)
                     continue
             else:
                 x, t = 0.0, end
-            if sn[lane, STARTED] == 0 and t >= start:
+            if t >= start and sn[lane, STARTED] == 0:
                 sn[lane, STARTED] = 1
-                sn[lane, MAYBE_FROM] = clock(start, held)
-            if sn[lane, HAS] == 1:
-                a, b = max(sn[lane, LAST_T], start), min(t, sn[lane, LAST_U])
-                ca, cb = clock(a, held), clock(b, held)
+                maybe_from = clock(start, held)
+            if has == 1:
+                a, b = max(last_t, start), min(t, last_u)
+                ca, cb = a, b
+                if stops:
+                    ca, cb = clock(a, held), clock(b, held)
                 if b > a and cb > ca:
-                    margin = min(sf[lane, 0] - low, high - sf[lane, 0])
-                    if sn[lane, DEFINED] == 0:
-                        sn[lane, DEFINED] = 1
-                        sn[lane, DEFINED_FROM] = ca
-                    head, size = sn[lane, HEAD], sn[lane, SIZE]
-                    while size > 0:
-                        back = head + size - 1
-                        back = ring + (back if back < slots else back - slots)
-                        if rf[back, 0] > margin:
-                            size -= 1
-                        else:
-                            break
-                    while size > 0 and rn[ring + head, 0] <= cb - duration:
-                        head = head + 1 if head + 1 < slots else 0
+                    margin = min(value - low, high - value)
+                    if defined == 0:
+                        defined = 1
+                        defined_from = ca
+                    back = head + size - 1
+                    if back > last_slot:
+                        back -= slots
+                    while size > 0 and rf[back, 0] > margin:
+                        size -= 1
+                        back = back - 1 if back > ring else last_slot
+                    while size > 0 and rn[head, 0] <= cb - duration:
+                        head = head + 1 if head < last_slot else ring
                         size -= 1
                     if size == slots:
                         sn[lane, OVERFLOW] = 1
-                        head = head + 1 if head + 1 < slots else 0
+                        head = head + 1 if head < last_slot else ring
                         size -= 1
                     back = head + size
-                    back = ring + (back if back < slots else back - slots)
+                    if back > last_slot:
+                        back -= slots
                     rf[back, 0] = margin
-                    rf[back, 1] = sf[lane, 0]
+                    rf[back, 1] = value
                     rn[back, 0] = cb
                     rn[back, 1] = ca
-                    for w in range(width):
-                        rn[back, 2 + w] = sw[lane, CARRY * width + w]
+                    if latest < 0:
+                        for w in range(width):
+                            rn[back, 2 + w] = sw[lane, CARRY * width + w]
+                    else:
+                        for w in range(width):
+                            rn[back, 2 + w] = places[r0 + latest * width + w]
                     size += 1
-                    sn[lane, HEAD] = head
-                    sn[lane, SIZE] = size
-                    if cb - sn[lane, DEFINED_FROM] >= duration and rf[ring + head, 0] > sf[lane, 1]:
-                        front = ring + head
-                        sf[lane, 1] = rf[front, 0]
-                        sf[lane, 2] = rf[front, 1]
-                        sn[lane, WORST_AT] = max(rn[front, 1], cb - duration)
+                    if cb - defined_from >= duration and rf[head, 0] > best:
+                        best = rf[head, 0]
+                        sf[lane, 2] = rf[head, 1]
+                        sn[lane, WORST_AT] = max(rn[head, 1], cb - duration)
                         sn[lane, BEST_TO] = cb
                         for w in range(width):
-                            sw[lane, FOUND * width + w] = rn[front, 2 + w]
+                            sw[lane, FOUND * width + w] = rn[head, 2 + w]
                     if margin < 0.0:
-                        sn[lane, IN_BAND] = 0
-                        sn[lane, MAYBE_LONGEST] = max(sn[lane, MAYBE_LONGEST], ca - sn[lane, MAYBE_FROM])
-                        sn[lane, MAYBE_FROM] = cb
+                        in_band = 0
+                        maybe_longest = max(maybe_longest, ca - maybe_from)
+                        maybe_from = cb
                     else:
-                        if sn[lane, IN_BAND] == 0:
-                            sn[lane, IN_BAND] = 1
-                            sn[lane, IN_FROM] = ca
-                        length = cb - sn[lane, IN_FROM]
-                        if length > sn[lane, LONGEST]:
-                            sn[lane, LONGEST] = length
-                            sn[lane, LONGEST_FROM] = sn[lane, IN_FROM]
-                        if length >= duration and sn[lane, PROOF] == 0:
+                        if in_band == 0:
+                            in_band = 1
+                            in_from = ca
+                        if cb - in_from > longest:
+                            longest = cb - in_from
+                            sn[lane, LONGEST_FROM] = in_from
+                        if cb - in_from >= duration and sn[lane, PROOF] == 0:
                             sn[lane, PROOF] = PROVEN_PASS
-                            sn[lane, DECIDED_AT] = sn[lane, IN_FROM] + duration
+                            sn[lane, DECIDED_AT] = in_from + duration
                             changed += 1
-                undefined = max(sn[lane, LAST_U], start)
-                if undefined < t and clock(t, held) > clock(undefined, held):
-                    sn[lane, DEFINED] = 0
-                    sn[lane, IN_BAND] = 0
-                    sn[lane, SIZE] = 0
+                undefined = max(last_u, start)
+                if undefined < t and (not stops or clock(t, held) > clock(undefined, held)):
+                    defined, in_band, size = 0, 0, 0
             if t >= end:
                 break
-            sn[lane, HAS] = 1
-            sn[lane, LAST_T] = t
-            sn[lane, LAST_U] = until[t0 + k]
-            sf[lane, 0] = x
+            has, last_t, last_u, value, latest = 1, t, until[t0 + k], x, k
+        sn[lane, HEAD], sn[lane, SIZE], sf[lane, 1] = head - ring, size, best
+        sn[lane, HAS], sn[lane, LAST_T], sn[lane, LAST_U], sf[lane, 0] = has, last_t, last_u, value
+        sn[lane, DEFINED], sn[lane, DEFINED_FROM], sn[lane, IN_BAND], sn[lane, IN_FROM] = (
+            defined,
+            defined_from,
+            in_band,
+            in_from,
+        )
+        sn[lane, LONGEST], sn[lane, MAYBE_FROM], sn[lane, MAYBE_LONGEST] = longest, maybe_from, maybe_longest
+        if latest >= 0:
             for w in range(width):
-                sw[lane, CARRY * width + w] = places[r0 + k * width + w]
+                sw[lane, CARRY * width + w] = places[r0 + latest * width + w]
         if closing == 1:
             sn[lane, CLOSED] = 1
             sn[lane, MAYBE_LONGEST] = max(sn[lane, MAYBE_LONGEST], clock(end, held) - sn[lane, MAYBE_FROM])

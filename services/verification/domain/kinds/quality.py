@@ -49,43 +49,47 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
         )
         max_gap, max_stuck, max_saturated = pn[lane, MAX_GAP], pn[lane, MAX_STUCK], pn[lane, MAX_SATURATED]
         bottom, top = pf[lane, 1], pf[lane, 2]
+        has, last_t, last_u, last_x = sn[lane, HAS], sn[lane, LAST_T], sn[lane, LAST_U], sf[lane, 0]
+        samples, covered, last_at, longest = sn[lane, SAMPLES], sn[lane, COVERED], sn[lane, LAST_AT], sn[lane, GAP]
+        stuck_from, stuck = sn[lane, STUCK_FROM], sn[lane, STUCK]
+        latest = -1  # the sample held now; before this call's first one its position is the remembered one
         for k in range(count + closing):
             if k < count:
                 x, t = values[x0 + k], min(times[t0 + k], end)
                 if x != x:
                     if until[t0 + k] <= t:  # a signal of arithmetic says that it is undefined from here on
-                        sn[lane, LAST_U] = min(sn[lane, LAST_U], t)
+                        last_u = min(last_u, t)
                     continue
             else:
                 x, t = 0.0, end
-            if sn[lane, HAS] == 1:
-                a, b = max(sn[lane, LAST_T], start), min(t, sn[lane, LAST_U])
-                if b > a:
-                    sn[lane, COVERED] += b - a
+            if has == 1:
+                covered += max(min(t, last_u) - max(last_t, start), 0)
             if t >= start:
-                before = start if sn[lane, SAMPLES] == 0 else sn[lane, LAST_AT]
-                if t - before > sn[lane, GAP]:
-                    sn[lane, GAP] = t - before
+                before = start if samples == 0 else last_at
+                if t - before > longest:
+                    longest = t - before
                     sn[lane, GAP_FROM] = before
-                    sn[lane, GAP_AFTER] = 1 if sn[lane, SAMPLES] > 0 else 0
+                    sn[lane, GAP_AFTER] = 1 if samples > 0 else 0
                     for w in range(width):
-                        sw[lane, BEFORE_GAP * width + w] = sw[lane, LATEST * width + w]
-                    if t - before > max_gap and sn[lane, PROOF] == 0:
+                        sw[lane, BEFORE_GAP * width + w] = (
+                            sw[lane, LATEST * width + w] if latest < 0 else places[r0 + latest * width + w]
+                        )
+                    if longest > max_gap and sn[lane, PROOF] == 0:
                         sn[lane, PROOF] = PROVEN_FAIL
                         sn[lane, DECIDED_AT] = before + max_gap
                         changed += 1
             if t >= end:
                 break
             if t >= start:
-                if sn[lane, SAMPLES] == 0:
+                if samples == 0:
                     sn[lane, FIRST_AT] = t
-                    sn[lane, STUCK_FROM] = t
-                elif x != sf[lane, 0]:
-                    sn[lane, STUCK_FROM] = t
-                elif t - sn[lane, STUCK_FROM] > sn[lane, STUCK]:
-                    sn[lane, STUCK] = t - sn[lane, STUCK_FROM]
-                    sn[lane, STUCK_AT] = sn[lane, STUCK_FROM]
-                    if sn[lane, STUCK] > max_stuck and sn[lane, PROOF] == 0:
+                    stuck_from = t
+                elif x != last_x:
+                    stuck_from = t
+                elif t - stuck_from > stuck:
+                    stuck = t - stuck_from
+                    sn[lane, STUCK_AT] = stuck_from
+                    if stuck > max_stuck and sn[lane, PROOF] == 0:
                         sn[lane, PROOF] = PROVEN_FAIL
                         sn[lane, DECIDED_AT] = t
                         changed += 1
@@ -101,14 +105,15 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                         sn[lane, PROOF] = PROVEN_FAIL
                         sn[lane, DECIDED_AT] = t
                         changed += 1
-                sn[lane, SAMPLES] += 1
-                sn[lane, LAST_AT] = t
-            sn[lane, HAS] = 1
-            sn[lane, LAST_T] = t
-            sn[lane, LAST_U] = until[t0 + k]
-            sf[lane, 0] = x
+                samples += 1
+                last_at = t
+            has, last_t, last_u, last_x, latest = 1, t, until[t0 + k], x, k
+        sn[lane, HAS], sn[lane, LAST_T], sn[lane, LAST_U], sf[lane, 0] = has, last_t, last_u, last_x
+        sn[lane, SAMPLES], sn[lane, COVERED], sn[lane, LAST_AT], sn[lane, GAP] = samples, covered, last_at, longest
+        sn[lane, STUCK_FROM], sn[lane, STUCK] = stuck_from, stuck
+        if latest >= 0:
             for w in range(width):
-                sw[lane, LATEST * width + w] = places[r0 + k * width + w]
+                sw[lane, LATEST * width + w] = places[r0 + latest * width + w]
         sn[lane, CLOSED] = closing
     return changed
 

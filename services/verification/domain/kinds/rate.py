@@ -1,8 +1,9 @@
 """rate_of_change: least-squares slope over every sliding window (t - W, t] that ends at a sample with t - W >= s.
 
-The window's moments (count, means, Stt, Stx) come from a two-stack queue: an evicted sample is never subtracted, so rounding does not
-build up however long the run; the order of operations depends on the samples alone. A window whose samples share one instant has no
-slope and is left out.
+The window's sums (of t, x, t², t·x) come from a two-stack queue: an evicted sample is never subtracted, so rounding does not build up
+however long the run; the order of operations depends on the samples alone. Both stacks count time (µs, exact) and value from one sample
+inside the window, the newest one when the stacks were turned, so that the sums stay as small as the window is wide. A window whose samples
+share one instant has no slope and is left out.
 """
 
 from __future__ import annotations
@@ -31,9 +32,28 @@ from services.verification.domain.kinds.lanes import (
 from shared.kernel.errors import Invalid
 
 WINDOW, MIN_COUNT, GAP = range(PARAMS, PARAMS + 3)
-HEAD, SIZE, FRONT, BREAK_AT, LAST_T, WORST_AT, JUDGED = range(STATE, STATE + 7)
-BEST, WORST_SLOPE, BT, BX, BTT, BTX = range(6)  # the back stack's moments
+HEAD, SIZE, FRONT, BREAK_AT, LAST_T, WORST_AT, JUDGED, ORIGIN = range(STATE, STATE + 8)
+BEST, WORST_SLOPE, LEVEL, BT, BX, BTT, BTX = range(7)  # the origin's value, the back stack's sums
 LAST = 0
+
+
+@compiled
+def turn(rf, rn, ring, slots, head, size):  # type: ignore[no-untyped-def]
+    """Moves the back stack to the front: every slot gets the sums of itself and all newer samples, counted from the newest."""
+    newest = head + size - 1
+    newest = ring + (newest if newest < slots else newest - slots)
+    origin, level = rn[newest], rf[newest, 0]
+    t1, x1, tt, tx = 0.0, 0.0, 0.0, 0.0
+    slot = newest
+    for _ in range(size):
+        dt, dx = float(rn[slot] - origin), rf[slot, 0] - level
+        t1 += dt
+        x1 += dx
+        tt += dt * dt
+        tx += dt * dx
+        rf[slot, 1], rf[slot, 2], rf[slot, 3], rf[slot, 4] = t1, x1, tt, tx
+        slot = slot - 1 if slot > ring else ring + slots - 1
+    return origin, level
 
 
 @compiled
@@ -53,8 +73,8 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
         low, high = pf[lane, 0], pf[lane, 1]
         window, min_count, gap = pn[lane, WINDOW], pn[lane, MIN_COUNT], pn[lane, GAP]
         ring, slots = pn[lane, RING], pn[lane, SLOTS]
-        head, size, front = sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT]
-        bt, bx, btt, btx = sf[lane, BT], sf[lane, BX], sf[lane, BTT], sf[lane, BTX]
+        head, size, front, origin = sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT], sn[lane, ORIGIN]
+        bt, bx, btt, btx, level = sf[lane, BT], sf[lane, BX], sf[lane, BTT], sf[lane, BTX], sf[lane, LEVEL]
         judged, latest, broken, best = sn[lane, JUDGED], sn[lane, LAST_T], sn[lane, BREAK_AT], sf[lane, BEST]
         for k in range(count):
             x = values[x0 + k]
@@ -68,21 +88,7 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
             judged, latest = 1, t
             while size > 0 and rn[ring + head] <= t - window:
                 if front == 0:
-                    mt, mx, tt, tx = 0.0, 0.0, 0.0, 0.0
-                    for j in range(size):
-                        slot = head + size - 1 - j
-                        if slot >= slots:
-                            slot -= slots
-                        slot += ring
-                        ts = (rn[slot] - start) * 1e-6
-                        dt = ts - mt
-                        dx = rf[slot, 0] - mx
-                        each = 1.0 / (j + 1)
-                        mt += dt * each
-                        mx += dx * each
-                        tt += dt * (ts - mt)
-                        tx += dt * (rf[slot, 0] - mx)
-                        rf[slot, 1], rf[slot, 2], rf[slot, 3], rf[slot, 4] = mt, mx, tt, tx
+                    origin, level = turn(rf, rn, ring, slots, head, size)
                     front = size
                     bt, bx, btt, btx = 0.0, 0.0, 0.0, 0.0
                 head += 1
@@ -99,29 +105,25 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
             slot += ring
             rf[slot, 0] = x
             rn[slot] = t
+            if size == 0:
+                origin, level = t, x
+                bt, bx, btt, btx = 0.0, 0.0, 0.0, 0.0
             size += 1
-            nb = size - front
-            ts = (t - start) * 1e-6
-            dt = ts - bt
-            dx = x - bx
-            each = 1.0 / nb
-            bt += dt * each
-            bx += dx * each
-            btt += dt * (ts - bt)
-            btx += dt * (x - bx)
-            if t - window < start or size < min_count:
+            dt, dx = float(t - origin), x - level
+            bt += dt
+            bx += dx
+            btt += dt * dt
+            btx += dt * dx
+            if t - window < start or size < min_count or rn[ring + head] == t:
                 continue
-            tt, tx = btt, btx
+            t1, x1, tt, tx = bt, bx, btt, btx
             if front > 0:
                 slot = ring + head
-                dt = bt - rf[slot, 1]
-                dx = bx - rf[slot, 2]
-                share = front * nb / size
-                tt = rf[slot, 3] + tt + dt * dt * share
-                tx = rf[slot, 4] + tx + dt * dx * share
-            if not tt > 0.0:
-                continue
-            slope = tx / tt
+                t1 += rf[slot, 1]
+                x1 += rf[slot, 2]
+                tt += rf[slot, 3]
+                tx += rf[slot, 4]
+            slope = (size * tx - t1 * x1) / (size * tt - t1 * t1) * 1e6
             margin = min(slope - low, high - slope)
             if margin < 0.0 and sn[lane, PROOF] == 0 and broken <= t - window:
                 sn[lane, PROOF] = PROVEN_FAIL
@@ -134,6 +136,7 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
                 for w in range(width):
                     sw[lane, w] = places[r0 + k * width + w]
         sf[lane, BT], sf[lane, BX], sf[lane, BTT], sf[lane, BTX], sf[lane, BEST] = bt, bx, btt, btx, best
+        sf[lane, LEVEL], sn[lane, ORIGIN] = level, origin
         sn[lane, JUDGED], sn[lane, LAST_T], sn[lane, BREAK_AT] = judged, latest, broken
         sn[lane, HEAD], sn[lane, SIZE], sn[lane, FRONT] = head, size, front
         sn[lane, CLOSED] = lanes[lane, 3]
@@ -164,8 +167,8 @@ KIND = Kind(
     name="rate",
     kernel=rate_kernel,
     judge=judge_rate,
-    floats=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0),
-    ints=(0, 0, 0, -(2**62), 0, 0, 0),
+    floats=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    ints=(0, 0, 0, -(2**62), 0, 0, 0, 0),
     remembered=1,
     ring_floats=5,
     ring_ints=1,
