@@ -21,6 +21,11 @@ ELSEWHERE = {
     ),
     "keys": ("services.ingest.entrypoints.cli", "keys", "API keys of gateways, people and services."),
     "verification": ("services.verification.entrypoints.cli", "group", "Criteria, runs, verdicts."),
+    "reports": (
+        "services.verification.entrypoints.report_cli",
+        "reports",
+        "Verification reports: draft, sign, issue, amend; PDF, HTML, evidence pack.",
+    ),
     "verify": (
         "services.verification.entrypoints.verify_cli",
         "verify",

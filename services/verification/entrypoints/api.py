@@ -14,7 +14,14 @@ from fastapi import FastAPI
 from services.verification.adapters.what_if_jobs import WhatIfWorker
 from services.verification.bootstrap import Verification, build_api, build_webhooks
 from services.verification.config import ApiSettings
-from services.verification.entrypoints import criteria_routes, run_routes, sse, webhook_routes, what_if_routes
+from services.verification.entrypoints import (
+    criteria_routes,
+    report_routes,
+    run_routes,
+    sse,
+    webhook_routes,
+    what_if_routes,
+)
 from services.verification.entrypoints.web import router
 from shared.messaging.relay import Relay
 from shared.observability.health import serving
@@ -27,7 +34,14 @@ _LIVE_PATIENCE = 5.0
 def add_routes(app: FastAPI, pool: Pool) -> FastAPI:
     """Every route. `app.state.verification` is what they work with."""
     router.mount(app, pool)
-    for part in (criteria_routes, run_routes, sse, webhook_routes, what_if_routes):
+    for part in (
+        criteria_routes,
+        run_routes,
+        report_routes,
+        sse,
+        webhook_routes,
+        what_if_routes,
+    ):
         app.include_router(part.router)
     return app
 
