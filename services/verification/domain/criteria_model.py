@@ -160,6 +160,8 @@ def validated(document: Any, where: str = "", marks: Marked | None = None) -> Cr
         return CriteriaSet.model_validate(document)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
+        # A list counts only what is valid in it: that it is too short then follows from what is wrong in it.
+        problems = [item for item in problems if item["type"] != "too_short"] or problems
         listed = [_entry(item, where, marks) for item in problems[:50]]
         place: dict[str, object] = {name: listed[0][name] for name in ("line", "column") if name in listed[0]}
         raise Invalid(

@@ -65,7 +65,7 @@ def _parser() -> Lark:
 def _syntax(error: UnexpectedInput, text: str) -> Malformed:
     if isinstance(error, UnexpectedToken):
         wanted, found = error.accepts or error.expected, str(error.token) or "the end"
-        line, column = error.line, error.column
+        line, column = (-1, -1) if error.token.type == "$END" else (error.line, error.column)
     elif isinstance(error, UnexpectedCharacters):
         wanted, found = error.allowed or set(), text.splitlines()[error.line - 1][error.column - 1 :][:1]
         line, column = error.line, error.column
