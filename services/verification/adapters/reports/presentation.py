@@ -161,7 +161,7 @@ class _Presentation:
                 (
                     ("criterion", "5"),
                     ("requirement", "6"),
-                    ("result", "4r"),
+                    ("result", "6r"),
                     ("margin", "4r"),
                     ("rule", "4"),
                     ("conformity", "4"),

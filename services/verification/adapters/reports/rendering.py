@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from services.verification.adapters.reports.fonts import FAMILY, PLACES, check_characters, find_fonts
 from services.verification.adapters.reports.presentation import present
 from shared.kernel.errors import Unavailable
+from shared.kernel.times import SECOND
 
 LANGUAGES: Final = ("en", "zh")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -45,7 +46,7 @@ def pdf(
         ignore_system_fonts=True,
         sys_inputs={"report": json.dumps(shown, ensure_ascii=False)},
     )
-    drafted = datetime.fromtimestamp(report["document"]["dates"]["drafted_at"] / 1e6, UTC)
+    drafted = datetime.fromtimestamp(report["document"]["dates"]["drafted_at"] // SECOND, UTC)
     made = compiler.compile(format="pdf", pdf_standards="a-2b", timestamp=drafted)
     if not isinstance(made, bytes):
         raise TypeError("typst gives a PDF as bytes")

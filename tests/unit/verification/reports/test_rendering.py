@@ -36,7 +36,7 @@ def report(state: str = "issued", **changes: Any) -> tuple[dict[str, Any], list[
     deviation = Deviation("d-1", None, "procedure", "the pump was changed", "li", 7_000_000, "chen", 8_000_000)
     document = compose(
         number="VR-2026-000042", kind="verification", profile=profile(), particulars=particulars(),
-        facts=facts_of(recorded(), *criteria, deviations=[deviation]), drafted_at=1_767_312_000_000_000,
+        facts=facts_of(recorded(), *criteria, deviations=[deviation]), drafted_at=1_767_312_000_123_456,
         evidence={"root": "e" * 64, "parts": [{"part": "frames", "stream": "line/one", "registry_version": 1, "frames": 12, "rows": 120,
                                                "merkle_root": "a" * 64}]},
     )  # fmt: skip
