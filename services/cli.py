@@ -31,6 +31,11 @@ ELSEWHERE = {
         "verify",
         "Compute an evidence pack again, offline, and name what does not fit.",
     ),
+    "what-if": (
+        "services.verification.entrypoints.what_if_cli",
+        "what_if",
+        "What drafts of a criteria set would have said about stored runs.",
+    ),
     "billing": ("services.billing.entrypoints.cli", "group", "Tariffs, usage, invoices."),
 }
 """Commands that live beside what they command: module, attribute, help."""
