@@ -37,6 +37,15 @@ from services.verification.domain.criteria.process import (
     Uniformity,
 )
 from services.verification.domain.criteria.reading import is_text_form, read_text
+from services.verification.domain.criteria.temporal import (
+    Condition,
+    Forbid,
+    FormulaCriterion,
+    Order,
+    Response,
+    Since,
+    Until,
+)
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, Malformed
 
@@ -60,7 +69,14 @@ Criterion = Annotated[
     | Uniformity
     | Count
     | SuccessRate
-    | Mtbf,
+    | Mtbf
+    | Condition
+    | FormulaCriterion
+    | Response
+    | Until
+    | Since
+    | Order
+    | Forbid,
     Field(discriminator="kind"),
 ]
 
@@ -86,6 +102,13 @@ KINDS = (
     "count",
     "success_rate",
     "mtbf",
+    "condition",
+    "formula",
+    "response",
+    "until",
+    "since",
+    "order",
+    "forbid",
 )
 
 
