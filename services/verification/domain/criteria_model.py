@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
 from services.verification.domain.criteria.levels import (
     Balance,
@@ -58,7 +59,9 @@ Criterion = Annotated[
     | Uniformity
     | Count
     | SuccessRate
-    | Mtbf,
+    | Mtbf
+    | LabResult
+    | Inspection,
     Field(discriminator="kind"),
 ]
 
@@ -84,6 +87,8 @@ KINDS = (
     "count",
     "success_rate",
     "mtbf",
+    "lab_result",
+    "inspection",
 )
 
 
