@@ -21,10 +21,20 @@ ELSEWHERE = {
     ),
     "keys": ("services.ingest.entrypoints.cli", "keys", "API keys of gateways, people and services."),
     "verification": ("services.verification.entrypoints.cli", "group", "Criteria, runs, verdicts."),
+    "reports": (
+        "services.verification.entrypoints.report_cli",
+        "reports",
+        "Verification reports: draft, sign, issue, amend; PDF, HTML, evidence pack.",
+    ),
     "verify": (
         "services.verification.entrypoints.verify_cli",
         "verify",
         "Compute an evidence pack again, offline, and name what does not fit.",
+    ),
+    "what-if": (
+        "services.verification.entrypoints.what_if_cli",
+        "what_if",
+        "What drafts of a criteria set would have said about stored runs.",
     ),
     "billing": ("services.billing.entrypoints.cli", "group", "Tariffs, usage, invoices."),
 }

@@ -20,7 +20,7 @@ Anything else stops the process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 
@@ -52,6 +52,11 @@ class Problem(PilotlineError):
         self.retry_after = retry_after
         self.extra = dict(extra or {})
 
+    def __reduce__(self) -> tuple[Callable[..., Problem], tuple[object, ...]]:
+        """Problems cross processes whole."""
+        given = (self.code, self.detail, self.field, self.remedy, self.retry_after, self.extra)
+        return _problem, (type(self), *given)
+
     def document(self) -> dict[str, object]:
         """The `application/problem+json` body."""
         body: dict[str, object] = {
@@ -68,6 +73,18 @@ class Problem(PilotlineError):
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
         return body | self.extra
+
+
+def _problem(
+    kind: type[Problem],
+    code: str,
+    detail: str,
+    field: str | None,
+    remedy: str | None,
+    retry_after: float | None,
+    extra: Mapping[str, object],
+) -> Problem:
+    return kind(code, detail, field=field, remedy=remedy, retry_after=retry_after, extra=extra)
 
 
 class Malformed(Problem):
@@ -132,6 +149,9 @@ class Reject(PilotlineError):
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[Reject], tuple[str, str]]:
+        return type(self), (self.code, self.detail)
 
 
 class Retry(PilotlineError):

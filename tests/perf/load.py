@@ -24,6 +24,7 @@ def registry(streams: int) -> RegistryDocument:
     return read_document(
         {
             "platforms": [{"id": "bench", "name": name, "time_zone": "UTC"}],
+            "customers": [{"id": "bench", "name": name, "class": "sme"}],
             "lines": [{"id": LINE, "platform": "bench", "name": name}],
             "instruments": [{"id": f"{LINE}/i", "name": name}],
             "streams": [{"id": f"{LINE}/s{number}", **common} for number in range(streams)],

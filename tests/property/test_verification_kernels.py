@@ -29,7 +29,10 @@ LANES: dict[str, list[Lane]] = {
     "hold": [Lane((-2.0, 2.0), (4 * S,), "kPa", slots=64, stops=stops) for stops in (False, True)],
     "settle": [Lane((0.0, 2.0, 1.0), (5 * S,), "kPa", stops=True)],
     "rate": [Lane((-0.5, 0.5), (5 * S, 2, 3 * S), "kPa/s", slots=64)],
-    "quality": [Lane((0.5, -2.0, 2.0), (4 * S, 3 * S, 5, 2 * S, 5), "1")],
+    "quality": [
+        Lane((0.5, -2.0, 2.0), (4 * S, 3 * S, 5, 2 * S, 5), "1"),
+        Lane((0.5, -math.inf, math.inf), (4 * S, FAR, 5, FAR, 5), "1"),
+    ],
     "statistics_blocks": [
         Lane((-1.0, 1.0, 0.9, -2.0, 2.0), (w, 1, 3 * S, code), "kPa", slots=256)
         for w in (0, 6 * S)

@@ -130,6 +130,11 @@ def load_criteria(text: str | bytes) -> CriteriaSet:
         raise Malformed(
             "criteria_malformed", f"not YAML or JSON: {error}", remedy="check indentation and quotes at the line named"
         ) from error
+    return validated(document)
+
+
+def validated(document: Any, where: str = "") -> CriteriaSet:
+    """The criteria set in a document; `where` stands before the fields at fault. Raises Invalid(criteria_invalid)."""
     try:
         return CriteriaSet.model_validate(document)
     except ValidationError as error:
@@ -138,7 +143,7 @@ def load_criteria(text: str | bytes) -> CriteriaSet:
         raise Invalid(
             "criteria_invalid",
             first["msg"],
-            field=_path(first["loc"]),
+            field=".".join(part for part in (where, _path(first["loc"])) if part),
             remedy="see docs/criteria.md for the fields of each kind",
             extra={"errors": [_entry(item) for item in problems[:50]]},
         ) from error

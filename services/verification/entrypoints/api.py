@@ -11,9 +11,17 @@ from contextlib import AsyncExitStack
 
 from fastapi import FastAPI
 
+from services.verification.adapters.what_if_jobs import WhatIfWorker
 from services.verification.bootstrap import Verification, build_api, build_webhooks
 from services.verification.config import ApiSettings
-from services.verification.entrypoints import criteria_routes, run_routes, sse, webhook_routes
+from services.verification.entrypoints import (
+    criteria_routes,
+    report_routes,
+    run_routes,
+    sse,
+    webhook_routes,
+    what_if_routes,
+)
 from services.verification.entrypoints.web import router
 from shared.messaging.relay import Relay
 from shared.observability.health import serving
@@ -26,7 +34,14 @@ _LIVE_PATIENCE = 5.0
 def add_routes(app: FastAPI, pool: Pool) -> FastAPI:
     """Every route. `app.state.verification` is what they work with."""
     router.mount(app, pool)
-    for part in (criteria_routes, run_routes, sse, webhook_routes):
+    for part in (
+        criteria_routes,
+        run_routes,
+        report_routes,
+        sse,
+        webhook_routes,
+        what_if_routes,
+    ):
         app.include_router(part.router)
     return app
 
@@ -44,6 +59,7 @@ async def main(settings: ApiSettings, stop: asyncio.Event) -> None:
             tasks.create_task(relay.run(stop))
             tasks.create_task(parts.feed.run(stop))
             tasks.create_task(webhooks.run(stop))
+            tasks.create_task(WhatIfWorker(settings.database_url.get_secret_value()).run(stop))
 
 
 if __name__ == "__main__":

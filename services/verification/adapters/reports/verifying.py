@@ -10,14 +10,12 @@ from typing import Any
 import msgspec
 
 from services.verification.adapters.reports.frames import FramesUnreadable, ReadFrame, read_frames
-from services.verification.adapters.worker.columns import ChannelOrder
-from services.verification.domain.arrivals import LONG_TAIL
+from services.verification.adapters.reports.judging import Judging
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import REBUILD_ROWS, Lifecycle, RunEvaluator
+from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.outcomes import RunResult, Verdict
 from services.verification.domain.plan import ENGINE, RunPlan
 from services.verification.domain.reports import checks, pack
-from services.verification.domain.reports.evidence import FrameRoots, frame_leaf
 from services.verification.domain.reports.findings import Finding, FindingKind
 from shared.contracts.lifecycle import RunStarted
 from shared.contracts.registry import Stream
@@ -124,37 +122,16 @@ class _Check:
             )
         criteria = CriteriaSet.model_validate(self._documents[pack.CRITERIA])
         plan = RunPlan.build(run=started.run, criteria=criteria, streams=pinned, start=started.at) if same else None
-        evaluator = None if plan is None else RunEvaluator(plan, LONG_TAIL)
-        for record in lifecycle:
-            if evaluator is not None:
-                evaluator.apply(record)
-        order = None if plan is None else ChannelOrder(plan.streams, versions)
-        self._say("frames" if evaluator is None else "frames, and the run judged by them again")
-        roots, waiting = FrameRoots(), 0
+        self._say("frames" if plan is None else "frames, and the run judged by them again")
+        judging = Judging(plan, versions, lifecycle)
         for read in self._ordered(versions):
-            frame = read.frame
             self._check_frame(read)
-            leaf = frame_leaf(frame.boot, frame.seq, len(frame.times), frame.hash, frame.quality.tobytes())
-            roots.add(frame.stream, frame.registry_version, leaf, len(frame.times))
-            self._checked.frames += 1
-            self._checked.rows += len(frame.times)
-            if evaluator is None or order is None:
-                continue
-            if waiting >= REBUILD_ROWS:
-                evaluator.advance(upto=int(frame.times[0]) - 1)
-                waiting = 0
-            if frame.stream in order and order.add_stored(evaluator, frame).verdict in (
-                Verdict.DUPLICATE,
-                Verdict.CONFLICT,
-            ):
-                where = f"{frame.stream} {frame.boot} {frame.seq}"
+            if judging.take(read.frame) in (Verdict.DUPLICATE, Verdict.CONFLICT):
+                where = f"{read.frame.stream} {read.frame.boot} {read.frame.seq}"
                 self._checked.findings.append(Finding(FindingKind.FRAME, where, "is in the pack more than once"))
-            waiting += len(frame.times)
-        self._checked.findings += checks.check_frame_parts(document, roots.parts())
-        if evaluator is None:
-            return None
-        evaluator.joined()
-        return evaluator.result()
+        self._checked.frames, self._checked.rows = judging.frames, judging.rows
+        self._checked.findings += checks.check_frame_parts(document, judging.roots.parts())
+        return judging.result()
 
     def _ordered(self, versions: Mapping[tuple[str, int], Stream]) -> Iterator[ReadFrame]:
         """The frames of all files in order of time, as an evaluation from storage reads them."""

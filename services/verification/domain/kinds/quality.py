@@ -53,7 +53,33 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
         samples, covered, last_at, longest = sn[lane, SAMPLES], sn[lane, COVERED], sn[lane, LAST_AT], sn[lane, GAP]
         stuck_from, stuck = sn[lane, STUCK_FROM], sn[lane, STUCK]
         latest = -1  # the sample held now; before this call's first one its position is the remembered one
-        for k in range(count + closing):
+        first = 0
+        plain = max_stuck == FAR and max_saturated == FAR and count > 0 and times[t0 + count - 1] < end
+        if plain and samples > 0 and last_t >= start:  # amid the phase, nothing is asked of the values themselves
+            first = count
+            for k in range(count):
+                x, t = values[x0 + k], times[t0 + k]
+                if x != x:
+                    if until[t0 + k] <= t:
+                        last_u = min(last_u, t)
+                    continue
+                covered += min(t, last_u) - last_t
+                if t - last_t > longest:
+                    if t - last_t > max_gap and sn[lane, PROOF] == 0:
+                        sn[lane, PROOF] = PROVEN_FAIL
+                        sn[lane, DECIDED_AT] = last_t + max_gap
+                        changed += 1
+                    longest = t - last_t
+                    sn[lane, GAP_FROM] = last_t
+                    sn[lane, GAP_AFTER] = 1
+                    for w in range(width):
+                        sw[lane, BEFORE_GAP * width + w] = (
+                            sw[lane, LATEST * width + w] if latest < 0 else places[r0 + latest * width + w]
+                        )
+                samples += 1
+                last_t, last_u, last_x, latest = t, until[t0 + k], x, k
+            last_at, stuck_from = last_t, last_t
+        for k in range(first, count + closing):
             if k < count:
                 x, t = values[x0 + k], min(times[t0 + k], end)
                 if x != x:
@@ -84,7 +110,7 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                 if samples == 0:
                     sn[lane, FIRST_AT] = t
                     stuck_from = t
-                elif x != last_x:
+                elif max_stuck == FAR or x != last_x:
                     stuck_from = t
                 elif t - stuck_from > stuck:
                     stuck = t - stuck_from
@@ -93,7 +119,9 @@ def quality_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                         sn[lane, PROOF] = PROVEN_FAIL
                         sn[lane, DECIDED_AT] = t
                         changed += 1
-                if bottom < x < top:
+                if max_saturated == FAR:
+                    pass
+                elif bottom < x < top:
                     sn[lane, AT_RANGE] = 0
                 elif sn[lane, AT_RANGE] == 0:
                     sn[lane, AT_RANGE] = 1

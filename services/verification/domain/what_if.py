@@ -1,0 +1,93 @@
+"""What-if: what drafts of a criteria set would have said about runs that are over (V-20). Nothing here is an evaluation of record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.verification.domain.outcomes import Outcome, RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known of one criterion of one evaluation. `margin` is in `unit`; None when there is no number."""
+
+    outcome: str
+    margin: float | None
+    unit: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One criterion of one run under one draft against the verdict of record.
+
+    `before` is None where the record has no such criterion, `after` where the draft has none. `delta` is after less before, None unless
+    both have a number in one unit.
+    """
+
+    run: str
+    draft: str
+    criterion: str
+    before: Judged | None
+    after: Judged | None
+    delta: float | None
+
+    @property
+    def flipped(self) -> bool:
+        """Whether the outcome changes; a criterion that comes or goes is a change too."""
+        return (self.before and self.before.outcome) != (self.after and self.after.outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class RunVerdict:
+    """The verdict of one run under one draft beside the one of record."""
+
+    run: str
+    draft: str
+    before: str
+    after: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlipTable:
+    """Of one run and one draft: the run's verdict and its criteria, in the draft's order, then those that the draft no longer has."""
+
+    verdict: RunVerdict
+    flips: tuple[Flip, ...]
+
+
+def judged(result: RunResult) -> dict[str, Judged]:
+    """By criterion, in the result's order."""
+    return {
+        state.criterion: Judged(_word(state.outcome), state.margin, state.unit, state.reason)
+        for state in result.criteria
+    }
+
+
+def compare(draft: str, record: Mapping[str, Judged], verdict: str, result: RunResult) -> FlipTable:
+    """The flip table of one run. `record` and `verdict` are what the evaluation in force says."""
+    after = judged(result)
+    names: Sequence[str] = [*after, *(name for name in record if name not in after)]
+    return FlipTable(
+        RunVerdict(result.run, draft, verdict, _word(result.outcome), result.digest),
+        tuple(_flip(result.run, draft, name, record.get(name), after.get(name)) for name in names),
+    )
+
+
+def _flip(run: str, draft: str, criterion: str, before: Judged | None, after: Judged | None) -> Flip:
+    delta = _delta(before, after) if before is not None and after is not None and before.unit == after.unit else None
+    return Flip(run, draft, criterion, before, after, delta)
+
+
+def _delta(before: Judged, after: Judged) -> float | None:
+    if before.margin is None or after.margin is None:
+        return None
+    delta = after.margin - before.margin
+    return delta if math.isfinite(delta) else None
+
+
+def _word(outcome: Outcome) -> str:
+    return outcome.name.lower()
