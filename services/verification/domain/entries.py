@@ -99,7 +99,9 @@ def _guard(decision: Any, unit: str, where: str) -> float | None:
         )
     if decision.uncertainty is None:
         return None
-    return float(decision.multiplier) * convert(decision.uncertainty, unit, f"{where}.decision.uncertainty", difference=True)
+    return float(decision.multiplier) * convert(
+        decision.uncertainty, unit, f"{where}.decision.uncertainty", difference=True
+    )
 
 
 @dataclass(slots=True)
@@ -110,6 +112,11 @@ class Answers:
     confirmed: dict[str, ResultConfirmed] = field(default_factory=dict)
     in_force: ResultEntered | None = None
     pending: ResultEntered | None = None
+
+    def take(self, record: ResultEntered | ResultConfirmed, *, second_person: bool) -> bool:
+        if isinstance(record, ResultEntered):
+            return self.enter(record, second_person=second_person)
+        return self.confirm(record)
 
     def enter(self, record: ResultEntered, *, second_person: bool) -> bool:
         """False for an entry that is known, or that does not replace the newest one by name."""
@@ -152,17 +159,14 @@ class Entries:
             answers, plan = self._answers.get(record.criterion), self.plans.get(record.criterion)
             if answers is None or plan is None:
                 return False
-            if isinstance(record, ResultEntered):
-                taken = answers.enter(record, second_person=plan.second_person)
-            else:
-                taken = answers.confirm(record)
+            taken = answers.take(record, second_person=plan.second_person)
         if taken:
             self.records.append(record)
         return taken
 
     def facts(self) -> list[object]:
         """The records taken in, as they belong to the inputs of the evaluation."""
-        return [msgspec.to_builtins(record) for record in self.records]
+        return [_facts(record) for record in self.records]
 
     def state(self, criterion: str, *, final: bool, stale: bool) -> CriterionState:
         """The criterion as it stands. With `final` the run is over: what has not come is inconclusive until it comes."""
@@ -178,6 +182,13 @@ class Entries:
             outcome = Outcome.PASS if entry.passed else Outcome.FAIL
             return _state(plan, outcome, None, text, decided_at=at, worst_at=entry.sampled_at, stale=stale)
         return _judged(plan, entry, at, text, stale=stale)
+
+
+def _facts(record: Entry) -> dict[str, object]:
+    """Numbers as binary64, as they come off the wire: 95 and 95.0 are one result."""
+    facts: dict[str, Any] = msgspec.to_builtins(record)
+    numbers = {name: float(facts[name]) for name in ("value", "uncertainty") if facts.get(name) is not None}
+    return facts | numbers
 
 
 def _judged(plan: EnteredPlan, entry: ResultEntered, at: Micros, text: str, *, stale: bool) -> CriterionState:

@@ -12,6 +12,7 @@ import click
 from services.verification.adapters.criteria_store import CriteriaStore
 from services.verification.config import ApiSettings, WorkerSettings
 from services.verification.domain.criteria_model import CriteriaSet, load_criteria
+from services.verification.entrypoints.entry_cli import deviations, results
 from services.verification.entrypoints.webhook_cli import webhooks
 from services.verification.handlers import check_criteria, save_criteria
 from services.verification.ports import StoredCriteria
@@ -61,6 +62,8 @@ def criteria() -> None:
 
 group.add_command(criteria)
 group.add_command(webhooks)
+group.add_command(results)
+group.add_command(deviations)
 
 
 @criteria.command("check")
