@@ -41,6 +41,7 @@ _report = click.argument("report")
 _output = click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="default: the report's number"
 )
+_language = click.option("--lang", type=click.Choice(["en", "zh"]), default="zh", show_default=True)
 
 
 @click.group("reports")
@@ -261,6 +262,28 @@ def amend(report: str, reason: str, file: Path | None, api: str, key: str) -> No
 def pack(report: str, output: Path | None, api: str, key: str) -> None:
     """Save the evidence pack of REPORT; `pilotline verify` computes it again."""
     _save(api, key, report, "pack", "zip", output)
+
+
+@reports.command("pdf")
+@_report
+@_language
+@_output
+@_api
+@_key
+def pdf(report: str, lang: str, output: Path | None, api: str, key: str) -> None:
+    """Save REPORT as PDF/A."""
+    _save(api, key, report, "pdf", "pdf", output, lang=lang)
+
+
+@reports.command("html")
+@_report
+@_language
+@_output
+@_api
+@_key
+def html(report: str, lang: str, output: Path | None, api: str, key: str) -> None:
+    """Save REPORT as one HTML file."""
+    _save(api, key, report, "html", "html", output, lang=lang)
 
 
 def _save(api: str, key: str, report: str, what: str, ending: str, output: Path | None, **query: str) -> None:

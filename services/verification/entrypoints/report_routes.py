@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.background import BackgroundTask
 
 from services.verification.adapters.reports.drafting import Reports, report_unknown
-from services.verification.adapters.reports.packing import build_pack
 from services.verification.adapters.reports.store import RegisteredKey, Report, ReportStore
 from services.verification.bootstrap import Verification, now
 from services.verification.domain.reports.profile import Particulars, Profile
 from services.verification.domain.reports.signatures import PublicKey, Role, Signature, fingerprint
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_run
+from services.verification.entrypoints.report_files import html_response, pack_response, pdf_response
 from shared.http.keys import check_scope
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, NotFound
@@ -27,6 +23,9 @@ from shared.storage.api_keys import Caller
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+Lang = Literal["en", "zh"]
 
 
 class _Body(BaseModel):
@@ -227,16 +226,16 @@ async def download_pack(parts: Parts, caller: Reader, platform: str, number: str
     return await pack_response(parts, report)
 
 
-async def pack_response(parts: Verification, report: Report) -> FileResponse:
-    """The pack of a report from a folder that is removed once it is sent."""
-    folder = Path(tempfile.mkdtemp(prefix="pilotline-pack-"))
-    try:
-        path = await build_pack(parts.pool, report, folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    clear = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type="application/zip", filename=f"{report.number}.zip", background=clear)
+@router.get("/{platform}/{number}/pdf")
+async def download_pdf(parts: Parts, caller: Reader, platform: str, number: str, lang: Lang = "zh") -> Response:
+    """The report on paper, PDF/A."""
+    return await pdf_response(parts, await reach_report(parts, caller, platform, number), lang)
+
+
+@router.get("/{platform}/{number}/html")
+async def download_html(parts: Parts, caller: Reader, platform: str, number: str, lang: Lang = "zh") -> Response:
+    """The report as one HTML file that loads nothing."""
+    return await html_response(parts, await reach_report(parts, caller, platform, number), lang)
 
 
 async def reach_report(parts: Verification, caller: Caller, platform: str, number: str) -> Report:

@@ -60,7 +60,6 @@ class Reports:
                 found.facts,
                 versions=[found.versions[part["stream"], part["registry_version"]] for part in judging.roots.parts()],
                 evaluations=found.evaluations,
-                results=[],
             )
             year = datetime.fromtimestamp(at / 1e6, ZoneInfo(found.facts.zone)).year
             number = await store.next_number(platform, year)

@@ -54,14 +54,14 @@ async def read_facts(connection: Connection, registry: CachedRegistry, run: str)
         raise NotAllowed(
             "report_run_open", f"the run {run} has not ended", field="run", remedy="complete or stop it first"
         )
-    records = await _lifecycle(connection, book, found)
+    evaluations = await _evaluations(connection, run)
+    evaluation, upto = await _in_force(connection, run, evaluations)
+    records = await _lifecycle(connection, book, found, upto)
     criteria = (found.criteria_set, found.criteria_version, found.criteria_digest)
     try:
         plan, _ = await book.plan(connection, run, start=found.started_at, criteria=criteria, pinned=found.streams)
     except Reject as reject:
         raise NotAllowed("report_not_reproduced", reject.detail, field="run") from reject
-    evaluations = await _evaluations(connection, run)
-    evaluation, upto = await _in_force(connection, run, evaluations)
     streams = [book.versions[item.stream, item.version] for item in found.streams]
     facts = RunFacts(
         run=_run(found),
@@ -79,8 +79,11 @@ async def read_facts(connection: Connection, registry: CachedRegistry, run: str)
     return Found(facts, plan, records, dict(book.versions), evaluations, upto)
 
 
-async def _lifecycle(connection: Connection, book: Book, run: Run) -> list[Lifecycle]:
+async def _lifecycle(connection: Connection, book: Book, run: Run, upto: int) -> list[Lifecycle]:
+    """The records that the evaluation has read, the start first."""
     assert run.started_at is not None
+    logged = [item.record for item in await book.lifecycle(connection, run) if item.offset < upto]
+    records: list[Lifecycle] = [record for record in logged if not isinstance(record, RunStarted)]
     cursor = await connection.execute(
         "select key, who from verification.run_command where run_id = %s and command = 'start' and outcome = 'carried_out'",
         (run.run,),
@@ -89,7 +92,7 @@ async def _lifecycle(connection: Connection, book: Book, run: Run) -> list[Lifec
     assert row is not None
     started = line_record(Order(run.run, row[0], "start", run.started_at, row[1]), run)
     assert isinstance(started, RunStarted)
-    return [started, *(item.record for item in await book.lifecycle(connection, run))]
+    return [started, *records]
 
 
 async def _criteria(connection: Connection, run: Run) -> dict[str, Any]:

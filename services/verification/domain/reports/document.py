@@ -201,7 +201,11 @@ def _run(facts: RunFacts) -> dict[str, Any]:
         **{name: facts.run[name] for name in wanted},
         "line_name": _words(facts.line_name),
         "history": [
-            {name: record[name] for name in ("type", "at", "phase", "reason", "how") if record.get(name)}
+            {
+                name: record[name]
+                for name in ("type", "at", "phase", "reason", "how")
+                if record.get(name) not in (None, "")
+            }
             for record in facts.lifecycle
         ],
     }

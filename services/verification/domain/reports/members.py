@@ -19,10 +19,9 @@ def evidence_members(
     *,
     versions: Iterable[Stream],
     evaluations: Sequence[Mapping[str, Any]],
-    results: Sequence[Mapping[str, Any]],
 ) -> dict[str, bytes]:
     """What the evidence root covers beside the frames. `versions`: the registry versions that frames were sent under; `evaluations`: all
-    of the run up to the one reported; `results`: what people entered (laboratory results, inspections)."""
+    of the run up to the one reported. What people entered (laboratory results, inspections) are records of the lifecycle."""
     known = {(stream.id, stream.version): stream for stream in (*facts.streams, *versions)}
     streams = {
         "pinned": [[stream.id, stream.version] for stream in facts.streams],
@@ -36,7 +35,7 @@ def evidence_members(
         pack.STREAMS: streams,
         pack.LIFECYCLE: list(facts.lifecycle),
         pack.DEVIATIONS: [deviation.document() for deviation in facts.deviations],
-        pack.RESULTS: list(results),
+        pack.RESULTS: [record for record in facts.lifecycle if str(record["type"]).startswith("result_")],
         pack.EVALUATIONS: list(evaluations),
     }
     return {name: canonical_json(tree) for name, tree in trees.items()}

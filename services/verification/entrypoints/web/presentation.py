@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from services.verification.adapters.reports.store import Report
 from services.verification.adapters.views import (
     BoardRow,
     CriterionDetail,
@@ -290,3 +291,21 @@ def _progress(phase: PhaseView) -> str:
 def _phase_text(row: BoardRow, language: Language) -> str:
     current = next((phase for phase in row.phases if phase.id == row.phase), None)
     return language.local_name(dict(current.title)) if current else ABSENT
+
+
+def report_line(report: Report, reader: Language) -> dict[str, Any]:
+    """One report of a run: its number, where it stands, and what it has to do with others."""
+    return {
+        "number": report.number,
+        "kind": report.kind,
+        "state": report.state,
+        "state_text": reader.text(_REPORT_STATES[report.state]),
+        "signed": report.signatures,
+        "at": reader.instant(report.ended_at or report.created_at),
+        "replaces": report.replaces or "",
+        "replaced_by": report.replaced_by or "",
+        "reason": report.void_reason or "",
+    }
+
+
+_REPORT_STATES = {"draft": "Draft", "issued": "Issued", "void": "Void"}

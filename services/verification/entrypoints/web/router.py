@@ -13,7 +13,10 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Resp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from services.verification.adapters.read_model import ReadModel
+from services.verification.adapters.reports.store import ReportStore
 from services.verification.adapters.views import RunView
+from services.verification.entrypoints.context import verification
+from services.verification.entrypoints.report_files import html_response, pack_response, pdf_response
 from services.verification.entrypoints.web import presentation as show
 from services.verification.entrypoints.web.entries import show_entries
 from services.verification.entrypoints.web.texts import LANGUAGES, Language, language
@@ -123,6 +126,36 @@ async def evidence(request: Request, run: str, criterion: str) -> Response:
         raise NotFound("criterion_unknown", f"run {run} has no criterion {criterion}", field="criterion")
     reader = _reader(request, view.head.zone)
     return _html(request, reader, "evidence.html", detail=show.detail(found, reader))
+
+
+@router.get("/runs/{run}/reports", name="pages.reports")
+async def reports_page(request: Request, run: str) -> Response:
+    view = await _view(request, run)
+    reader = _reader(request, view.head.zone)
+    async with verification(request).pool.connection() as connection:
+        found = await ReportStore(connection).of_run(run)
+    return _html(
+        request,
+        reader,
+        "reports.html",
+        head=show.head(view, reader),
+        rows=[show.report_line(item, reader) for item in found],
+    )
+
+
+@router.get("/runs/{run}/reports/{number}.{form}", name="pages.report")
+async def report_file(request: Request, run: str, number: str, form: str) -> Response:
+    """A report of the run as `html`, `pdf` (in the page's language) or `zip`, its evidence pack."""
+    view = await _view(request, run)
+    reader = _reader(request, view.head.zone)
+    parts = verification(request)
+    async with parts.pool.connection() as connection:
+        found = next((item for item in await ReportStore(connection).of_run(run) if item.number == number), None)
+    if found is None or form not in ("html", "pdf", "zip"):
+        raise NotFound("report_unknown", f"run {run} has no report {number}.{form}", field="number")
+    if form == "zip":
+        return await pack_response(parts, found)
+    return await (html_response if form == "html" else pdf_response)(parts, found, reader.code)
 
 
 @router.get("/runs/{run}/curve", name="pages.curve")

@@ -14,20 +14,13 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
+from services.verification.adapters.unit_signs import shown_unit
 from shared.kernel.times import DAY, HOUR, MINUTE, SECOND, Micros, to_rfc3339, utc
 
 LANGUAGES: Final = ("en", "zh")
 _TAGS: Final = {"en": "en", "zh": "zh-CN"}
 _LOCALES: Final = {"en": "en_GB", "zh": "zh_Hans_CN"}
 _HERE: Final = Path(__file__).parent
-
-_SIGNS: Final = (
-    ("%{mol}", "mol-%"),
-    ("10*3.", "10\N{SUPERSCRIPT THREE} "),
-    ("m3", "m\N{SUPERSCRIPT THREE}"),
-    ("{std}", " (std)"),
-    ("Cel", "\N{DEGREE SIGN}C"),
-)
 
 MINUS: Final = "\N{MINUS SIGN}"
 NARROW: Final = "\N{NARROW NO-BREAK SPACE}"
@@ -84,13 +77,6 @@ class Language:
             return (MINUS if value < 0 else "") + "\N{INFINITY}"
         text = f"{value:.{_decimals(abs(value), digits)}f}".replace("-", MINUS)
         return f"{text}{NARROW}{shown_unit(unit)}" if unit and unit != "1" else text
-
-
-def shown_unit(code: str) -> str:
-    """A UCUM code as people write it; codes without a usual sign stay as they are."""
-    for ucum, sign in _SIGNS:
-        code = code.replace(ucum, sign)
-    return code
 
 
 def language(requested: str | None, accept: str, zone: str) -> Language:

@@ -162,7 +162,7 @@ def members(
     evaluations = [
         {**facts.evaluation.document(), "result": {"how": "completed", "criteria": facts.evaluation.results}}
     ]
-    documents = evidence_members(facts, versions=STREAMS, evaluations=evaluations, results=[])
+    documents = evidence_members(facts, versions=STREAMS, evaluations=evaluations)
     roots = FrameRoots()
     for frame in stored(given):
         leaf = frame_leaf(frame.boot, frame.seq, len(frame.times), frame.hash, frame.quality.tobytes())

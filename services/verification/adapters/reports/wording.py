@@ -1,0 +1,119 @@
+"""Numbers, instants and demands of a report as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime
+
+from services.verification.adapters.reports.labels import Words
+from services.verification.adapters.unit_signs import shown_unit
+from shared.kernel.times import SECOND, Micros, utc
+
+ABSENT = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+_INFIX = {
+    "sum": " + ", "difference": " \N{MINUS SIGN} ", "ratio": " / ", "and": " \N{LOGICAL AND} ", "or": " \N{LOGICAL OR} ",
+    "<=": " \N{LESS-THAN OR EQUAL TO} ", ">=": " \N{GREATER-THAN OR EQUAL TO} ", "<": " < ", ">": " > ",
+}  # fmt: skip
+_USUAL = (("windows", "phase"), ("min_count", 1), ("clock_in_hold", "run"))
+"""What a criterion demands when its author said nothing; not worth a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One language and the line's time zone."""
+
+    language: str
+    zone: str
+
+    @property
+    def words(self) -> Words:
+        return Words(self.language)
+
+    def both(self, text: Mapping[str, str] | None) -> str:
+        """A text that is given in both languages."""
+        return ABSENT if text is None else text[self.language]
+
+    def instant(self, at: Micros | None) -> str:
+        if at is None:
+            return ABSENT
+        locale = "zh_Hans_CN" if self.language == "zh" else "en_GB"
+        return format_datetime(utc(at), "yyyy-MM-dd HH:mm:ss ZZZZZ", tzinfo=ZoneInfo(self.zone), locale=locale)
+
+    def duration(self, length: Micros | None) -> str:
+        return ABSENT if length is None else f"{number(length / SECOND, 6)} s"
+
+    def quantity(self, value: float | str | None, unit: str) -> str:
+        if value is None:
+            return ABSENT
+        sign = "" if unit in ("", "1") else f"\N{NO-BREAK SPACE}{shown_unit(unit)}"
+        return f"{number(value)}{sign}"
+
+    def requirement(self, demands: Sequence[Mapping[str, Any]]) -> str:
+        """Everything a criterion demands, in one line."""
+        shown = [
+            self._demand(item["name"], item["value"]) for item in demands if (item["name"], item["value"]) not in _USUAL
+        ]
+        return self.words("between").join(shown)
+
+    def _demand(self, name: str, value: Any) -> str:
+        if name == "signal":
+            return self.expression(value)
+        if name in ("low", "high"):
+            sign = "\N{GREATER-THAN OR EQUAL TO}" if name == "low" else "\N{LESS-THAN OR EQUAL TO}"
+            return f"{sign}\N{NO-BREAK SPACE}{self.expression(value)}"
+        return f"{self.words.known(name)} {self.expression(value)}"
+
+    def expression(self, value: Any) -> str:
+        """A quantity, a channel, arithmetic or a condition, as one writes them."""
+        if isinstance(value, Mapping):
+            if set(value) == {"value", "unit"}:
+                return self.quantity(value["value"], value["unit"])
+            return self._operation(value)
+        if isinstance(value, list | tuple):
+            return ", ".join(map(self.expression, value))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return number(value)
+        return self.words.value(str(value))
+
+    def _operation(self, value: Mapping[str, Any]) -> str:
+        op = value.get("op")
+        operands = value.get("of") if isinstance(value.get("of"), list) else None
+        if operands is None and "left" in value and "right" in value:
+            operands = [value["left"], value["right"]]
+        if op in _INFIX and operands is not None:
+            return f"({_INFIX[op].join(map(self.expression, operands))})"
+        if op == "constant":
+            return self.quantity(value["value"], value["unit"])
+        if op == "absolute":
+            return f"|{self.expression(value['of'])}|"
+        if op == "scale":
+            return f"{number(value['factor'])} · {self.expression(value['of'])}"
+        rest = ", ".join(
+            f"{self.words.known(name)} {self.expression(item)}"
+            for name, item in value.items()
+            if name != "op" and item is not None
+        )
+        return f"{op}({rest})" if op else rest
+
+
+def number(value: float | str, digits: int = 4) -> str:
+    """Rounded to significant digits, whole numbers kept whole, with a true minus; the verdict used the unrounded value."""
+    if isinstance(value, str):
+        return {"Infinity": "\N{INFINITY}", "-Infinity": f"{_MINUS}\N{INFINITY}", "NaN": ABSENT}.get(value, value)
+    text = (
+        str(value) if isinstance(value, int) or (value == int(value) and abs(value) < 1e15) else f"{value:.{digits}g}"
+    )
+    text = text.removesuffix(".0")
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        text = f"{mantissa} · 10^{int(exponent)}"
+    return text.replace("-", _MINUS)
+
+
+def share(value: float | None) -> str:
+    return ABSENT if value is None else f"{100 * value:.1f} %".replace("-", _MINUS)

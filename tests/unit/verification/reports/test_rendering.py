@@ -1,0 +1,187 @@
+"""HTML and PDF of a report, from one presentation, in both languages (V-23)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.verification.adapters.reports.fonts import check_characters, find_fonts
+from services.verification.adapters.reports.labels import Words
+from services.verification.adapters.reports.presentation import present
+from services.verification.adapters.reports.rendering import html, pdf
+from services.verification.adapters.reports.wording import Wording, number
+from services.verification.domain.reports.document import compose
+from services.verification.domain.reports.facts import Deviation
+from shared.kernel.errors import Unavailable
+from tests.unit.verification.building import kpa
+from tests.unit.verification.reports.making import facts_of, particulars, profile, recorded, signed
+
+
+def report(state: str = "issued", **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    criteria = [
+        {"kind": "band", "signal": "one.x", "low": kpa(0.0), "high": kpa(1.0), "clause": "5.1"},
+        {"kind": "hold", "signal": "one.x", "high": kpa(10.0), "duration": {"value": 30, "unit": "s"}, "clause": "5.2"},
+        {
+            "kind": "band",
+            "signal": {"op": "absolute", "of": {"op": "difference", "of": ["one.x", "two.z"]}},
+            "high": kpa(20.0),
+        },
+    ]
+    deviation = Deviation("d-1", None, "procedure", "the pump was changed", "li", 7_000_000, "chen", 8_000_000)
+    document = compose(
+        number="VR-2026-000042", kind="verification", profile=profile(), particulars=particulars(),
+        facts=facts_of(recorded(), *criteria, deviations=[deviation]), drafted_at=1_767_312_000_123_456,
+        evidence={"root": "e" * 64, "parts": [{"part": "frames", "stream": "line/one", "registry_version": 1, "frames": 12, "rows": 120,
+                                               "merkle_root": "a" * 64}]},
+    )  # fmt: skip
+    document |= changes
+    issue = (
+        {"number": document["number"], "digest": "d" * 64, "issued_at": 1_767_400_000_000_000}
+        if state == "issued"
+        else None
+    )
+    signatures = [item.document() for item in signed(document)] if state == "issued" else []
+    return {"document": document, "digest": "d" * 64, "issue": issue, "state": state}, signatures
+
+
+def texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in items for text in texts(item)]
+
+
+class Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = ""
+
+    def handle_data(self, data: str) -> None:
+        self.found += data + "\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ["Verification report", "does not conform", "5.1", "not met", "End of report VR-2026-000042", "The results relate only to the",
+                "simple acceptance", "2 kPa (k = 2)", "certificate 7", "the pump was changed", "as received from the customer", "1 (2)",
+                "Acme (acme)", "1 Test Road, Wuhan", "2026-01-02", "+08:00"]),
+        ("zh", ["中试验证报告", "不符合", "不满足", "报告 VR-2026-000042 正文结束", "仅对被测样品有效", "简单接受", "武汉市测试路1号",
+                "爱克美 (acme)", "密封桶装", "由客户送样", "审核", "王芳"]),
+    ],
+)  # fmt: skip
+def test_both_languages_show_every_field(language: str, words: list[str]) -> None:
+    """V-23: what 7.8.2.1 asks for is on the page, in the reader's language."""
+    parser = Text()
+    parser.feed(html(*report(), language))
+    for word in words:
+        assert word.lower() in parser.found.replace("\N{NO-BREAK SPACE}", " ").lower(), word
+    assert "<script" not in html(*report(), language)
+
+
+def test_html_and_pdf_come_from_one_presentation_and_the_html_escapes() -> None:
+    """V-23"""
+    made, signatures = report(opinions={"en": "<script>alert(1)</script>", "zh": "意见"})
+    text = html(made, signatures, "en")
+    assert "<script>" not in text
+    parser = Text()
+    parser.feed(text)
+    shown = [part for text in texts(present(made, signatures, "en")["sections"]) for part in text.split("\n")]
+    marks = {"code", "fail", "pass", "met", "not_met", "left", "right", "pairs", "table", "text", "verdict"}
+    for part in shown:
+        assert part in parser.found or part in text or part in marks or part.isdecimal(), part
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_pdf_numbers_every_page_and_is_the_same_every_time(language: str) -> None:
+    """V-23: PDF/A, number and page x of y on every page, no dependence on the clock."""
+    made, signatures = report()
+    data = pdf(made, signatures, language)
+    assert data.startswith(b"%PDF-1.7")
+    assert b"<pdfaid:part>2</pdfaid:part>" in data
+    assert b"VR-2026-000042" in data
+    assert pdf(made, signatures, language) == data
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    text = subprocess.run(["pdftotext", "-", "-"], input=data, capture_output=True, check=True).stdout.decode()
+    pages = text.split("\f")[:-1]
+    assert len(pages) >= 2
+    for index, page in enumerate(pages, 1):
+        assert "VR-2026-000042" in page
+        mark = f"Page{index}of{len(pages)}" if language == "en" else f"第{index}页共{len(pages)}页"
+        assert mark in "".join(page.split())
+    end = "End of report VR-2026-000042" if language == "en" else "报告 VR-2026-000042 正文结束"
+    assert end in pages[-1]
+    assert end not in pages[0]
+
+
+def test_drafts_and_void_reports_say_so_and_amendments_name_what_they_replace() -> None:
+    """V-23"""
+    assert present(*report("draft"), "en")["mark"] == "DRAFT: not issued"
+    assert present(*report("void"), "zh")["mark"] == "已作废"
+    assert present(*report(), "en")["mark"] == ""
+    rows = present(*report("draft"), "en")["sections"][-1]["blocks"][0]["rows"]
+    assert [row[1]["text"] for row in rows] == ["missing"] * 3
+    replaces = {"number": "VR-2026-000041", "digest": "0" * 64, "reason": "wrong item revision"}
+    assert "VR-2026-000041. Reason: wrong item revision" in present(*report(replaces=replaces), "en")["replaces"]
+
+
+def test_a_missing_font_or_character_is_an_error_with_remedy(tmp_path: Path) -> None:
+    """V-23: never empty boxes."""
+    made, signatures = report()
+    with pytest.raises(Unavailable) as caught:
+        pdf(made, signatures, "zh", places=[tmp_path])
+    assert caught.value.code == "report_font_missing"
+    assert "fonts-noto-cjk" in str(caught.value.remedy)
+    font = find_fonts()[0]
+    check_characters(["中试验证 °C ≤ ≥ − · ∞ é"], font)
+    with pytest.raises(Unavailable) as caught:
+        check_characters(["valve \N{ROCKET}"], font)
+    assert (caught.value.code, "U+1F680" in caught.value.detail) == ("report_character_missing", True)
+    made, signatures = report(opinions={"en": "\N{ROCKET}", "zh": "\N{ROCKET}"})
+    with pytest.raises(Unavailable):
+        pdf(made, signatures, "en")
+
+
+def test_long_tables_break_over_pages() -> None:
+    """V-23: two hundred criteria in well under a second, the head repeated."""
+    made, signatures = report()
+    made["document"]["results"] = made["document"]["results"] * 70
+    data = pdf(made, signatures, "zh")
+    assert len(data) > 100_000
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    text = subprocess.run(["pdftotext", "-", "-"], input=data, capture_output=True, check=True).stdout.decode()
+    assert text.count("判定规则\n") >= len(text.split("\f")) // 2
+
+
+def test_numbers_and_demands_read_as_people_write_them() -> None:
+    """V-23: rounded for display, units with their signs, conditions as formulas."""
+    assert [number(value) for value in (2.0, -0.25617, 1234.5, 1e-7, "Infinity", 3)] == [
+        "2",
+        "−0.2562",
+        "1234",
+        "1 · 10^-7".replace("-", "−"),
+        "∞",
+        "3",
+    ]
+    say = Wording("en", "UTC")
+    demands = json.loads(
+        '[{"name":"signal","value":{"op":"difference","of":["a.x","b.y"]}},{"name":"high","value":{"value":5.0,"unit":"Cel"}},'
+        '{"name":"duration","value":{"value":30.0,"unit":"s"}},{"name":"windows","value":"phase"}]'
+    )
+    assert (
+        say.requirement(demands)
+        == "(a.x − b.y); ≤\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}°C; for at least 30\N{NO-BREAK SPACE}s"
+    )
+    assert (
+        say.expression({"op": "<=", "left": "a.x", "right": {"op": "constant", "value": 1.5, "unit": "kPa"}})
+        == "(a.x ≤ 1.5\N{NO-BREAK SPACE}kPa)"
+    )
+    assert Words("zh").known("brand_new_field") == "brand new field"
