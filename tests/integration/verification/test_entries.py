@@ -170,6 +170,12 @@ async def test_entries_are_refused_with_a_reason_and_never_changed(rig: Rig) -> 
     await rig.create("idle", criteria={"set": "people", "version": 1})
     idle = await rig.client.post("/v1/runs/idle/results", json={"criterion": "yield", "value": percent(95)})
     assert await code(idle) == (409, "run_not_started")
+    await photograph(rig)
+
+    async def read() -> bool:
+        return bool(await rig.rows("select run_id from verification.run_record"))
+
+    await until(read, "the worker")
     for table in ("result_entry", "attachment", "run_record"):
         with pytest.raises(Exception, match="append-only"):
             await rig.rows(f"delete from verification.{table}")
