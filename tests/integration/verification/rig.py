@@ -14,7 +14,6 @@ import httpx
 import numpy as np
 import psycopg
 
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from services.ingest.bootstrap import build_sink
 from services.verification.adapters.worker.processor import Tuning, VerificationWorker
@@ -22,6 +21,7 @@ from services.verification.bootstrap import Verification, build_api
 from services.verification.config import ApiSettings
 from services.verification.entrypoints.api import add_routes
 from shared.contracts.frame import build_frame, encode_frame
+from shared.contracts.registry_document import read_document
 from shared.contracts.topics import Kind, Topics
 from shared.kernel.times import SECOND, Micros, from_rfc3339, to_rfc3339
 from shared.messaging.loop import run_loop
