@@ -36,7 +36,14 @@ from services.billing.domain.readings import Readings, SeenSequences, rows_of
 from services.billing.domain.run_timeline import RunTimeline
 from services.billing.domain.segment import Segment
 from services.billing.domain.state_model import StateModel
-from shared.contracts.lifecycle import AnnotationWithdrawn, GapSeen, InstrumentAnnotated, LineRecord, RunEnded
+from shared.contracts.lifecycle import (
+    AnnotationWithdrawn,
+    Entry,
+    GapSeen,
+    InstrumentAnnotated,
+    LineRecord,
+    RunEnded,
+)
 from shared.contracts.registry import Platform, Stream
 from shared.kernel.times import Micros
 
@@ -137,11 +144,12 @@ class LineMeter:
         return Arrival.ACCEPTED
 
     def apply(self, record: LineRecord) -> bool:
-        """Take a run record or a person's note. False when it was known, or does not concern the meter (gaps show in the readings).
+        """Take a run record or a person's note. False when it was known, or does not concern the meter (gaps show in the
+        readings; what people enter of a run is the verification's).
 
         Raises Reject(annotation_text | annotation_range | annotation_responsible).
         """
-        if isinstance(record, GapSeen):
+        if isinstance(record, GapSeen | Entry):
             return False
         if isinstance(record, InstrumentAnnotated | AnnotationWithdrawn):
             return self._annotate(record)
