@@ -27,7 +27,7 @@ def count_rows(rules: Sequence[QuantityRule], registers: list[int], rows: Iterab
 def quantities_of(
     rules: Sequence[QuantityRule], tallies: Sequence[Tally], registers: Sequence[int]
 ) -> tuple[MeteredQuantity, ...]:
-    """A maximum or a mean of nothing is left out; an integral over nothing is 0 with nothing covered, so the gap is visible."""
+    """A maximum or a mean of nothing is left out, and reserved time where nothing was reserved; an integral over nothing is 0 with nothing covered, so the gap is visible."""
     found: list[MeteredQuantity] = []
     for rule, tally, raw in zip(rules, tallies, registers, strict=True):
         value = _nano(rule, tally, raw)
@@ -37,8 +37,10 @@ def quantities_of(
 
 
 def _nano(rule: QuantityRule, tally: Tally, raw: int) -> int | None:
-    """The value in nano-units of the quantity, None for a maximum or a mean of nothing."""
+    """The value in nano-units of the quantity, None where the quantity is left out."""
     num, den = rule.numerator, rule.denominator
+    if rule.kind is QuantityKind.RESERVED and not tally.covered:
+        return None
     if rule.kind in (QuantityKind.INTEGRAL, QuantityKind.RESERVED):
         return register_reading(raw, num, den) - register_reading(tally.opened_at, num, den)
     if rule.kind in (QuantityKind.SAMPLES, QuantityKind.BYTES):
