@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from services.cli import main
 from services.verification.domain.reports.archive import read_layout
 from tests.integration.verification.rig import Batch, Rig, batches
+from tests.report_font import have_report_font
 from tests.unit.verification.reports.making import PARTICULARS_TEXT, PROFILE_TEXT
 
 pytestmark = pytest.mark.stack
@@ -81,6 +82,7 @@ async def finished(rig: Rig, run: str = "r", *frames: Batch) -> dict[str, Any]:
 
 async def test_a_report_from_draft_to_a_pack_that_a_stranger_verifies(desk: Desk, rig: Rig) -> None:
     # V-23, V-24, V-25
+    have_report_font()
     run = await finished(rig)
     await desk.open()
     assert stat.S_IMODE((desk.folder / "li.pem").stat().st_mode) == 0o600

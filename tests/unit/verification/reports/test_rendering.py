@@ -22,6 +22,8 @@ from shared.kernel.errors import Unavailable
 from tests.unit.verification.building import kpa
 from tests.unit.verification.reports.making import facts_of, particulars, profile, recorded, signed
 
+pytestmark = pytest.mark.usefixtures("font")
+
 
 def report(state: str = "issued", **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     criteria = [
