@@ -31,6 +31,11 @@ ELSEWHERE = {
         "verify",
         "Compute an evidence pack again, offline, and name what does not fit.",
     ),
+    "criteria": (
+        "services.verification.entrypoints.criteria_cli",
+        "criteria",
+        "Criteria sets: check, explain, convert, preview, publish.",
+    ),
     "what-if": (
         "services.verification.entrypoints.what_if_cli",
         "what_if",

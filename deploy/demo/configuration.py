@@ -13,8 +13,8 @@ import yaml
 from deploy.demo.expected import Channel, expected_outcome, worst
 from deploy.demo.plan import KILLS, LENGTH, LINE, PHASES, TROUBLES, Kill, Plan, Trouble, starts_at
 from deploy.demo.tennessee import RUNS
-from services.ingest.adapters.registry_document import draft, read_yaml
 from shared.contracts.registry import Stream, channel_path
+from shared.contracts.registry_document import draft, read_yaml
 
 FOLDER = Path(__file__).parent
 REGISTRY = FOLDER / "registry.yaml"

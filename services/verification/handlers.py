@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from services.verification.domain.check import CheckReport, check, require_valid
+from services.verification.domain.criteria.marks import Marked
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.plan import RunPlan
 from services.verification.domain.run_state import Command, Issued, Lifecycle, RunState, transition
@@ -81,13 +82,20 @@ def streams_of_line(registry: Registry, line: str) -> tuple[Stream, ...]:
     return registry.streams_of_line(line)
 
 
-def check_criteria(criteria: CriteriaSet, line: str, registry: Registry) -> CheckReport:
-    """Every static error of the set on this line (V-8)."""
-    return check(criteria, streams_of_line(registry, line))
+def check_criteria(criteria: CriteriaSet, line: str, registry: Registry, marks: Marked | None = None) -> CheckReport:
+    """Every static error of the set on this line (V-8), with its line in the text where `marks` are given."""
+    return check(criteria, streams_of_line(registry, line), marks)
 
 
 async def save_criteria(
-    criteria: CriteriaSet, *, line: str | None, publish: bool, who: str, registry: Registry, store: KeepsCriteria
+    criteria: CriteriaSet,
+    *,
+    line: str | None,
+    publish: bool,
+    who: str,
+    registry: Registry,
+    store: KeepsCriteria,
+    marks: Marked | None = None,
 ) -> StoredCriteria:
     """Keep a draft, or publish a version after checking it against the channels of `line`. The same content again changes nothing.
 
@@ -110,7 +118,7 @@ async def save_criteria(
             raise Invalid(
                 "line_missing", "publishing checks the set against a line", field="line", remedy="name the line"
             )
-        report = require_valid(criteria, streams_of_line(registry, line))
+        report = require_valid(criteria, streams_of_line(registry, line), marks)
         memory = sum(size for _, size in report.memory)
     await store.save(criteria, who=who, published=publish, line=line, memory=memory)
     saved = await store.find(criteria.id, criteria.version)
@@ -256,7 +264,7 @@ def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:
     }
     event: tuple[str, str, Mapping[str, object]] = ("event", f"command/{order.key}", {**data, "at": order.at})
     documents = [*_opening(run, registry), event] if order.command == Command.START else [event]
-    return Announcement(record, _EVENTS[order.command], data, documents)
+    return Announcement(record.event_id, order.at, record, _EVENTS[order.command], data, documents)
 
 
 def _opening(run: Run, registry: Registry) -> list[tuple[str, str, Mapping[str, object]]]:

@@ -79,6 +79,53 @@ class RunEnded(msgspec.Struct, frozen=True, tag="run_ended"):
     reason: str = ""
 
 
+class ResultEntered(msgspec.Struct, frozen=True, tag="result_entered"):
+    """A person's result for a criterion of the run: a laboratory value in `unit` with its expanded uncertainty (same unit), or an
+    inspection that `passed` or not. `at` is when it was entered, `sampled_at` when the sample was taken or the part looked at.
+    `attachment` is the SHA-256 of a file; `corrects` names the entry that this one replaces."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    criterion: Text
+    entry: Text
+    entered_by: Text
+    value: float | None = None
+    unit: str = ""
+    uncertainty: float | None = None
+    passed: bool | None = None
+    sampled_at: Micros | None = None
+    attachment: str = ""
+    corrects: str = ""
+
+
+class ResultConfirmed(msgspec.Struct, frozen=True, tag="result_confirmed"):
+    """A second person has confirmed the entry at `at`."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    criterion: Text
+    entry: Text
+    confirmed_by: Text
+
+
+class DeviationAccepted(msgspec.Struct, frozen=True, tag="deviation_accepted"):
+    """A deviation that changes how a criterion is judged was accepted at `at` by somebody else than its author."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    deviation: Text
+    criterion: Text
+    kind: Text
+    recorded_by: Text
+    accepted_by: Text
+
+
 class GapSeen(msgspec.Struct, frozen=True, tag="gap_seen"):
     """Records from_seq..to_seq (inclusive) of (stream, boot) have not arrived, or, with `closed`, have arrived after all."""
 
@@ -106,7 +153,10 @@ class InstrumentAnnotated(msgspec.Struct, frozen=True, tag="annotated"):
     who: Text
 
 
-LineRecord = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded | GapSeen | InstrumentAnnotated
+Entry = ResultEntered | ResultConfirmed | DeviationAccepted
+"""What people enter of a run, also after its end."""
+
+LineRecord = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded | Entry | GapSeen | InstrumentAnnotated
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[LineRecord] = msgspec.msgpack.Decoder(LineRecord)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
@@ -145,6 +146,17 @@ class Stream:
             if channel["uncertainty"] and channel["uncertainty"]["calibration_due"]:
                 channel["uncertainty"]["calibration_due"] = channel["uncertainty"]["calibration_due"].isoformat()
         return digest(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryDraft:
+    """Part of a registry, by id: what a document asks for. Its streams have no version yet."""
+
+    platforms: Mapping[str, Platform]
+    lines: Mapping[str, Line]
+    instruments: Mapping[str, Instrument]
+    customers: Mapping[str, Customer]
+    streams: Mapping[str, Stream]
 
 
 def channel_path(stream: Stream, channel: str) -> str:

@@ -28,9 +28,9 @@ import uvloop
 
 from deploy.local.child import spawn
 from deploy.local.ports import free_port
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from shared.contracts.frame import CONTENT_TYPE, build_frame, encode_frame
+from shared.contracts.registry_document import read_document
 from shared.kernel.times import SECOND, Micros, to_rfc3339
 from shared.storage.api_keys import Role, create_key
 from shared.storage.pool import Pool, build_pool

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from services.ingest.adapters.registry_document import RegistryDocument, read_document
 from shared.contracts.frame import Frame, build_frame
+from shared.contracts.registry_document import RegistryDocument, read_document
 from shared.kernel.times import Micros
 
 LINE = "bench"

@@ -34,7 +34,7 @@ from services.billing.domain.readings import Readings, SeenSequences, rows_of
 from services.billing.domain.run_timeline import RunTimeline
 from services.billing.domain.segment import Segment
 from services.billing.domain.state_model import StateModel
-from shared.contracts.lifecycle import GapSeen, InstrumentAnnotated, LineRecord, RunEnded
+from shared.contracts.lifecycle import Entry, GapSeen, InstrumentAnnotated, LineRecord, RunEnded
 from shared.contracts.registry import Platform, Stream
 from shared.kernel.times import Micros
 
@@ -131,7 +131,7 @@ class LineMeter:
     def apply(self, record: LineRecord) -> bool:
         """Take a run record. False when it was known, or is of a kind that does not concern the meter (gaps show in the readings; a
         person's note explains and changes nothing)."""
-        if isinstance(record, GapSeen | InstrumentAnnotated):
+        if isinstance(record, GapSeen | InstrumentAnnotated | Entry):
             return False
         if not self._timeline.add(record):
             return False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from psycopg.types.json import Jsonb
 
-from services.ingest.adapters.registry_document import RegistryDocument, draft
-from services.ingest.domain.registration import Plan, RegistryDraft, plan
-from shared.contracts.registry import Name, Stream
+from services.ingest.domain.registration import Plan, plan
+from shared.contracts.registry import Name, RegistryDraft, Stream
+from shared.contracts.registry_document import RegistryDocument, draft
 from shared.kernel.canonical import digest
 from shared.storage.pool import Connection
 from shared.storage.registry import Registry, read_registry, stream_description

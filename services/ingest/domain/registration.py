@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from shared.contracts.registry import Customer, Instrument, Line, Platform, Stream
+from shared.contracts.registry import RegistryDraft, Stream
 from shared.kernel.errors import Invalid
 from shared.kernel.units import check_unit
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryDraft:
-    """Part of a registry, by id: what a document asks for. Its streams have no version yet."""
-
-    platforms: Mapping[str, Platform]
-    lines: Mapping[str, Line]
-    instruments: Mapping[str, Instrument]
-    customers: Mapping[str, Customer]
-    streams: Mapping[str, Stream]
 
 
 @dataclass(frozen=True, slots=True)

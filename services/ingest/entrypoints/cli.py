@@ -11,12 +11,12 @@ from typing import TypeVar
 import click
 import yaml
 
-from services.ingest.adapters.registry_document import read_yaml
 from services.ingest.adapters.registry_store import apply_registry, plan_registry
 from services.ingest.config import GatewaySettings, SinkSettings
 from services.ingest.domain.registration import Plan
 from services.ingest.entrypoints import http, sink
 from services.ingest.entrypoints.registry import registry_document
+from shared.contracts.registry_document import read_yaml
 from shared.kernel.errors import Problem
 from shared.kernel.times import micros, to_rfc3339
 from shared.observability.process import run_process

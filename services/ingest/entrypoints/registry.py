@@ -9,11 +9,11 @@ import msgspec
 from fastapi import APIRouter, Body, Depends, Query
 from starlette.requests import Request
 
-from services.ingest.adapters.registry_document import RegistryDocument
 from services.ingest.adapters.registry_store import apply_registry, plan_registry
 from services.ingest.bootstrap import Gateway
 from services.ingest.domain.registration import Plan
 from shared.contracts.registry import Stream
+from shared.contracts.registry_document import RegistryDocument
 from shared.http.keys import require
 from shared.kernel.errors import NotFound
 from shared.storage.api_keys import Caller, Role

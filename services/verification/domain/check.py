@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from services.verification.domain.criteria.marks import Marked
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.plan import compile_criterion
+from services.verification.domain.entries import ENTERED, compile_entered
+from services.verification.domain.plan import compile_criterion, known_phase
 from services.verification.domain.signals import channels_of
 from shared.contracts.registry import Stream
 from shared.kernel.errors import Invalid
@@ -15,12 +17,14 @@ from shared.kernel.units import commensurable
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One static error: stable code, path of the field, what is wrong, what to do."""
+    """One static error: stable code, path of the field, what is wrong, what to do; line and column where the text is known."""
 
     code: str
     field: str
     detail: str
     remedy: str
+    line: int | None = None
+    column: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,18 @@ class CheckReport:
 
     def text(self) -> str:
         """For the terminal: findings first, then the memory bounds."""
-        lines = [f"{f.field}: {f.code}: {f.detail}; {f.remedy}" for f in self.findings]
+        lines = [f"{_place(f)}{f.field}: {f.code}: {f.detail}; {f.remedy}" for f in self.findings]
         lines += [f"{name}: at most {size / 1024:.1f} KiB" for name, size in self.memory]
         return "\n".join([*lines, f"together at most {sum(size for _, size in self.memory) / 1024:.1f} KiB"])
 
 
-def check(criteria: CriteriaSet, streams: Sequence[Stream]) -> CheckReport:
-    """Compiles every criterion against the channels of `streams` and collects what does not fit."""
+def _place(finding: Finding) -> str:
+    return "" if finding.line is None else f"line {finding.line}, column {finding.column}: "
+
+
+def check(criteria: CriteriaSet, streams: Sequence[Stream], marks: Marked | None = None) -> CheckReport:
+    """Compiles every criterion against the channels of `streams` and collects what does not fit. `marks` is where the fields stand in the
+    text."""
     channels = channels_of(streams)
     findings: list[Finding] = []
     phases = {}
@@ -56,18 +65,30 @@ def check(criteria: CriteriaSet, streams: Sequence[Stream]) -> CheckReport:
             )
     memory: list[tuple[str, int]] = []
     for index, criterion in enumerate(criteria.criteria):
+        where = f"criteria[{index}]"
         try:
-            compiled = compile_criterion(criterion, channels, phases, None, f"criteria[{index}]")
+            if criterion.kind in ENTERED:
+                known_phase(criterion, phases, where)
+                compile_entered(criterion, where)
+                continue
+            compiled = compile_criterion(criterion, channels, phases, None, where)
         except Invalid as problem:
             findings.append(Finding(problem.code, problem.field or "", problem.detail, problem.remedy or ""))
         else:
             memory.append((criterion.id, compiled.memory))
-    return CheckReport(tuple(findings), tuple(memory))
+    return CheckReport(tuple(_marked(finding, marks) for finding in findings), tuple(memory))
 
 
-def require_valid(criteria: CriteriaSet, streams: Sequence[Stream]) -> CheckReport:
+def _marked(finding: Finding, marks: Marked | None) -> Finding:
+    if marks is None:
+        return finding
+    mark = marks.at(finding.field)
+    return replace(finding, line=mark.line, column=mark.column)
+
+
+def require_valid(criteria: CriteriaSet, streams: Sequence[Stream], marks: Marked | None = None) -> CheckReport:
     """The report of a set without findings. Raises Invalid with the first finding's code and all of them under `findings`."""
-    report = check(criteria, streams)
+    report = check(criteria, streams, marks)
     if report.findings:
         first = report.findings[0]
         raise Invalid(

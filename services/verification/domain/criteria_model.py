@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
 from services.verification.domain.criteria.levels import (
     Balance,
@@ -24,6 +25,7 @@ from services.verification.domain.criteria.levels import (
     Settle,
     WindowStatistics,
 )
+from services.verification.domain.criteria.marks import Marked, marked_yaml
 from services.verification.domain.criteria.parts import Identifier, Model, Quantity, Title
 from services.verification.domain.criteria.process import (
     Drift,
@@ -35,6 +37,7 @@ from services.verification.domain.criteria.process import (
     Totaliser,
     Uniformity,
 )
+from services.verification.domain.criteria.reading import is_text_form, read_text
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, Malformed
 
@@ -58,7 +61,9 @@ Criterion = Annotated[
     | Uniformity
     | Count
     | SuccessRate
-    | Mtbf,
+    | Mtbf
+    | LabResult
+    | Inspection,
     Field(discriminator="kind"),
 ]
 
@@ -84,6 +89,8 @@ KINDS = (
     "count",
     "success_rate",
     "mtbf",
+    "lab_result",
+    "inspection",
 )
 
 
@@ -118,44 +125,85 @@ class CriteriaSet(Model):
 
 
 def load_criteria(text: str | bytes) -> CriteriaSet:
-    """A criteria set from YAML or JSON. Raises Malformed(criteria_malformed) or Invalid(criteria_invalid) with the first field at fault."""
+    """A criteria set from YAML, JSON or the text form. Raises as `read_criteria`."""
+    return read_criteria(text)[0]
+
+
+def read_criteria(text: str | bytes) -> tuple[CriteriaSet, Marked]:
+    """A criteria set, and where its fields stand in the text.
+
+    Raises Malformed(criteria_malformed | criteria_syntax) or Invalid(criteria_invalid) with the first field at fault; `errors` lists all of
+    them with field, line, column and detail.
+    """
     try:
-        document: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        written = text.decode() if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:
         raise Malformed(
-            "criteria_malformed", f"not YAML or JSON: {error}", remedy="check indentation and quotes at the line named"
+            "criteria_malformed", f"not UTF-8: {error.reason} at byte {error.start}", remedy="save it as UTF-8"
         ) from error
-    return validated(document)
+    document = read_text(written) if is_text_form(written) else _read_yaml(written)
+    return validated(document.plain(), marks=document), document
 
 
-def validated(document: Any, where: str = "") -> CriteriaSet:
+def _read_yaml(text: str) -> Marked:
+    try:
+        return marked_yaml(text)
+    except yaml.YAMLError as error:
+        at = getattr(error, "problem_mark", None)
+        place: dict[str, object] = {} if at is None else {"line": at.line + 1, "column": at.column + 1}
+        raise Malformed(
+            "criteria_malformed",
+            f"not YAML or JSON: {error}",
+            remedy="check indentation and quotes at the line named",
+            extra=place,
+        ) from error
+
+
+def validated(document: Any, where: str = "", marks: Marked | None = None) -> CriteriaSet:
     """The criteria set in a document; `where` stands before the fields at fault. Raises Invalid(criteria_invalid)."""
     try:
         return CriteriaSet.model_validate(document)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
-        first = problems[0]
+        # A list counts only what is valid in it: that it is too short then follows from what is wrong in it.
+        problems = [item for item in problems if item["type"] != "too_short"] or problems
+        listed = [_entry(item, where, marks) for item in problems[:50]]
+        place: dict[str, object] = {name: listed[0][name] for name in ("line", "column") if name in listed[0]}
         raise Invalid(
             "criteria_invalid",
-            first["msg"],
-            field=".".join(part for part in (where, _path(first["loc"])) if part),
+            problems[0]["msg"],
+            field=str(listed[0]["field"]),
             remedy="see docs/criteria.md for the fields of each kind",
-            extra={"errors": [_entry(item) for item in problems[:50]]},
+            extra={**place, "errors": listed},
         ) from error
 
 
-def _entry(error: ErrorDetails) -> dict[str, str]:
-    return {"field": _path(error["loc"]), "detail": error["msg"]}
+def _entry(error: ErrorDetails, where: str, marks: Marked | None) -> dict[str, object]:
+    field = _path(error["loc"])
+    entry: dict[str, object] = {
+        "field": ".".join(part for part in (where, field) if part),
+        "detail": error["msg"],
+    }
+    if marks is not None:
+        mark = marks.at(field)
+        entry |= {"line": mark.line, "column": mark.column}
+    return entry
 
 
-_TAGS = {"constrained-str", "sum", "difference", "ratio", "scale", "linear", "absolute", "constant", *KINDS}
+_OPERATORS = {
+    *("sum", "difference", "ratio", "scale", "linear", "absolute", "constant"),
+    *("<=", "<", ">=", ">", "is", "not", "and", "or", "implies", "rise", "fall"),
+    *("always", "eventually", "historically", "once", "until", "since"),
+}
+_TAGS = {"constrained-str", *_OPERATORS, *KINDS}
+_BRANCHES = ("tagged-union", "function-", "Quantity", "constrained")
 
 
 def _path(location: Sequence[str | int]) -> str:
     """The field as its author wrote it: pydantic's names of union branches left out."""
     text = ""
     for part in location:
-        if part in _TAGS or str(part).startswith("tagged-union"):
+        if part in _TAGS or str(part).startswith(_BRANCHES):
             continue
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
     return text

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.requests import Request
 
 from services.verification.adapters.criteria_store import CriteriaStore
-from services.verification.domain.criteria_model import load_criteria
+from services.verification.domain.criteria_model import read_criteria
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_line
 from services.verification.entrypoints.documents import criteria_document
 from services.verification.handlers import check_criteria, save_criteria
@@ -21,10 +21,10 @@ Line = Annotated[str, Query(max_length=200, description="the line whose channels
 
 @router.post("/check")
 async def check(request: Request, parts: Parts, caller: Reader, line: Line) -> dict[str, Any]:
-    """Every static error of the set in the body (YAML or JSON), and the memory each criterion needs. Keeps nothing."""
+    """Every static error of the set in the body (YAML, JSON or the text form), and the memory each criterion needs. Keeps nothing."""
     await reach_line(parts, caller, line)
-    criteria = load_criteria(await request.body())
-    report = check_criteria(criteria, line, await parts.registry.current())
+    criteria, marks = read_criteria(await request.body())
+    report = check_criteria(criteria, line, await parts.registry.current(), marks)
     return {
         "ok": not report.findings,
         "digest": criteria.digest(),
@@ -45,13 +45,13 @@ async def save(
     """Keep the set in the body as a draft, or publish it. The same content again changes nothing (200 instead of 201)."""
     if line is not None:
         await reach_line(parts, caller, line)
-    criteria = load_criteria(await request.body())
+    criteria, marks = read_criteria(await request.body())
     registry = await parts.registry.refresh()
     async with parts.pool.connection() as connection, connection.transaction():
         store = CriteriaStore(connection)
         present = await store.find(criteria.id, criteria.version)
         stored = await save_criteria(
-            criteria, line=line, publish=publish, who=caller.prefix, registry=registry, store=store
+            criteria, line=line, publish=publish, who=caller.prefix, registry=registry, store=store, marks=marks
         )
     unchanged = present is not None and (present.digest, present.published) == (stored.digest, stored.published)
     response.status_code = 200 if unchanged else 201

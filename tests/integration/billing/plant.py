@@ -16,10 +16,10 @@ import numpy as np
 import psycopg
 
 from services.billing.adapters.state_models import publish_state_model
-from services.ingest.adapters.registry_document import read_yaml
 from services.ingest.adapters.registry_store import apply_registry
 from shared.contracts.frame import build_frame, encode_frame
 from shared.contracts.lifecycle import LineRecord, PhaseStarted, RunEnded, RunStarted, encode_line_record
+from shared.contracts.registry_document import read_yaml
 from shared.contracts.topics import Kind, Topics
 from shared.kernel.times import HOUR, MINUTE, Micros, from_rfc3339
 from shared.messaging.producer import Outgoing, Producer

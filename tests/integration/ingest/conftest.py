@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from services.ingest.adapters.sink import NAME, Sink
 from services.ingest.bootstrap import build_gateway, build_sink
 from services.ingest.config import GatewaySettings
 from services.ingest.entrypoints.http import add_routes
+from shared.contracts.registry_document import read_document
 from shared.contracts.topics import Topics
 from shared.messaging.loop import run_loop
 from shared.messaging.producer import producing

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from services.ingest.entrypoints.cli import keys, registry
+from shared.contracts.registry_document import read_document
 from shared.kernel.errors import NotFound, Unauthenticated
 from shared.storage.api_keys import ApiKeys, Role, revoke_key
 from shared.storage.pool import Pool

@@ -9,12 +9,12 @@ import numpy as np
 import psycopg
 import pytest
 
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from services.ingest.adapters.sink import Sink
 from shared.contracts.frame import Quality, build_frame, encode_frame
 from shared.contracts.lifecycle import GapSeen, decode_line_record
 from shared.contracts.quarantine import VERSION, QuarantineRecord, encode_quarantine
+from shared.contracts.registry_document import read_document
 from shared.messaging.processor import Record
 from shared.storage.blocks import last_frames_before, read_frames, stream_frames
 from shared.storage.pool import Connection, Pool

@@ -14,7 +14,6 @@ import httpx
 import numpy as np
 import psycopg
 
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from services.ingest.bootstrap import build_sink
 from services.verification.adapters.worker.processor import Tuning, VerificationWorker
@@ -22,6 +21,7 @@ from services.verification.bootstrap import Verification, build_api
 from services.verification.config import ApiSettings
 from services.verification.entrypoints.api import add_routes
 from shared.contracts.frame import build_frame, encode_frame
+from shared.contracts.registry_document import read_document
 from shared.contracts.topics import Kind, Topics
 from shared.kernel.times import SECOND, Micros, from_rfc3339, to_rfc3339
 from shared.messaging.loop import run_loop
@@ -51,7 +51,12 @@ REGISTRY: dict[str, Any] = {
             "max_age": f"{3 * period} s",
             "channels": [
                 {"name": "pressure", "quantity_kind": "pressure", "unit": "kPa"},
-                {"name": "flow", "quantity_kind": "mass_flow", "unit": "kg/h"},
+                {
+                    "name": "flow",
+                    "quantity_kind": "mass_flow",
+                    "unit": "kg/h",
+                    "uncertainty": {"expanded": 1, "source": "certificate 7", "calibration_due": "2026-01-31"},
+                },
             ],
         }
         for line in ("l1", "l2")

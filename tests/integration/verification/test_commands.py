@@ -10,9 +10,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from services.verification.entrypoints.cli import group
+from shared.contracts.registry_document import read_document
 from shared.storage.pool import connect
 from tests.integration.verification.rig import CRITERIA, REGISTRY
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from services.ingest.adapters.registry_document import read_document
 from services.ingest.adapters.registry_store import apply_registry
 from services.verification.adapters.worker.processor import Tuning
+from shared.contracts.registry_document import read_document
 from tests.integration.verification.rig import REGISTRY, Batch, Moment, Rig, batches, standing
 from tests.plugins.stack import NewDatabase, NewTopics
 

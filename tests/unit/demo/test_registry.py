@@ -7,11 +7,11 @@ import pytest
 
 from deploy.demo.configuration import CRITERIA, REGISTRY, registered_streams
 from deploy.demo.tennessee import LAYOUT, ROW_PERIOD, RUNS, stream_samples
-from services.ingest.adapters.registry_document import draft, read_yaml
-from services.ingest.domain.registration import RegistryDraft, plan
+from services.ingest.domain.registration import plan
 from services.verification.domain.check import check
 from services.verification.domain.criteria_model import KINDS, load_criteria
-from shared.contracts.registry import ClockPolicy
+from shared.contracts.registry import ClockPolicy, RegistryDraft
+from shared.contracts.registry_document import draft, read_yaml
 
 
 def test_one_line_four_instruments_six_streams_52_channels_two_customers() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.ingest.adapters.registry_document import draft, read_document, read_yaml
-from services.ingest.domain.registration import Plan, RegistryDraft, plan
-from shared.contracts.registry import ChannelKind, Stream
+from services.ingest.domain.registration import Plan, plan
+from shared.contracts.registry import ChannelKind, RegistryDraft, Stream
+from shared.contracts.registry_document import draft, read_document, read_yaml
 from shared.kernel.errors import Invalid, Malformed
 from shared.kernel.times import MINUTE, SECOND
 from shared.storage.registry import stream_description, stream_from_description

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from services.ingest.domain.registration import RegistryDraft
 from shared.contracts.registry import (
     Channel,
     ChannelKind,
@@ -26,6 +25,7 @@ from shared.contracts.registry import (
     Line,
     Name,
     Platform,
+    RegistryDraft,
     Rule,
     Stream,
     Uncertainty,
