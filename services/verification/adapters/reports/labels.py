@@ -82,6 +82,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "worst_at": ("worst at", "最差时刻"),
     "time_out": ("out of band", "超出时间"),
     "decided": ("decided", "判定时刻"),
+    "entered_value": ("Entered, ± U", "录入值，± U"),
+    "entered_by": ("Entered by", "录入人"),
+    "confirmed_by": ("Confirmed by", "确认人"),
+    "attachment": ("File (SHA-256)", "附件（SHA-256）"),
+    "passed": ("passed", "合格"),
+    "not_passed": ("not passed", "不合格"),
     "no_uncertainty": (
         "No uncertainty is registered for the channels of these criteria.",
         "判据所用通道未登记测量不确定度。",
