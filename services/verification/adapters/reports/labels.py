@@ -167,6 +167,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     # decision rules
     "rule_simple": ("simple acceptance", "简单接受"),
     "rule_guard_band": ("guard band w = {multiplier} · U", "保护带 w = {multiplier} · U"),
+    "rule_four_level": ("four levels (ILAC-G8)", "四级判定（ILAC-G8）"),
+    "rule_min_probability": ("minimum conformity probability", "最低合格概率"),
     # scenes and kinds of verification
     "bench": ("bench", "实验台"),
     "replica": ("replica", "仿真环境"),

@@ -211,7 +211,7 @@ class _Presentation:
         margin = say.quantity(item["margin"], item["unit"])
         if item["share"] is not None:
             margin += f"\n{share(item['share'])} {words('of_tolerance')}"
-        word = str(item.get("grade") or item["outcome"]).lower()
+        word = str(item.get("level") or item["outcome"]).lower()
         reason = f"\n{words.known(item['reason'])}" if item["reason"] else ""
         deviations = "".join(f"\n{words('deviation')} {name}" for name in item["deviations"])
         return [

@@ -26,10 +26,8 @@ _FIRST = (
 )
 """The order of what is demanded; a stored document does not keep the order it was written in."""
 
-FIGURES = (
-    "outcome", "margin", "unit", "share", "worst_at", "worst_value", "time_margin", "time_out", "decided_at", "reason",
-)  # fmt: skip
-"""What a report repeats of an evaluation's result; an evidence pack is checked for it."""
+_BESIDE = frozenset({"criterion", "clause", "phase", "kind", "quality", "evidence"})
+"""Fields of an evaluation's result that are no figures, or that a report shows in its own form."""
 
 
 def results_of(
@@ -57,8 +55,8 @@ def results_of(
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of an evaluation's result, named as in the report."""
-    return {name: result[name] for name in FIGURES}
+    """The figures of an evaluation's result, named as in the report: outcome, margin, worst instant, reason, …"""
+    return {name: value for name, value in result.items() if name not in _BESIDE}
 
 
 def clauses_of(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
