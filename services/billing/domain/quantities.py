@@ -27,7 +27,8 @@ def count_rows(rules: Sequence[QuantityRule], registers: list[int], rows: Iterab
 def quantities_of(
     rules: Sequence[QuantityRule], tallies: Sequence[Tally], registers: Sequence[int]
 ) -> tuple[MeteredQuantity, ...]:
-    """A maximum or a mean of nothing is left out, and reserved time where nothing was reserved; an integral over nothing is 0 with nothing covered, so the gap is visible."""
+    """A maximum or a mean of nothing is left out, and reserved time where nothing was reserved; an integral over nothing is
+    0 with nothing covered, so the gap is visible."""
     found: list[MeteredQuantity] = []
     for rule, tally, raw in zip(rules, tallies, registers, strict=True):
         value = _nano(rule, tally, raw)
