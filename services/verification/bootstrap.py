@@ -15,8 +15,10 @@ from services.verification.adapters.read_model import ReadModel
 from services.verification.adapters.webhook_dispatcher import WebhookDispatcher
 from services.verification.adapters.webhook_sender import WebhookSender
 from services.verification.config import ApiSettings
+from services.verification.entry_handlers import MAX_ATTACHMENT
 from shared.contracts.topics import Topics
 from shared.http.app import create_app
+from shared.http.body import BodyLimits
 from shared.kernel.times import Micros
 from shared.kernel.units import check_unit
 from shared.messaging.producer import Producer, producing
@@ -52,6 +54,7 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Produ
             "pilotline verification",
             keys=ApiKeys(pool),
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
+            limits=BodyLimits(max_bytes=MAX_ATTACHMENT + 64 * 1024),
         )
         app.state.verification = Verification(
             pool=pool,

@@ -264,7 +264,7 @@ def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:
     }
     event: tuple[str, str, Mapping[str, object]] = ("event", f"command/{order.key}", {**data, "at": order.at})
     documents = [*_opening(run, registry), event] if order.command == Command.START else [event]
-    return Announcement(record, _EVENTS[order.command], data, documents)
+    return Announcement(record.event_id, order.at, record, _EVENTS[order.command], data, documents)
 
 
 def _opening(run: Run, registry: Registry) -> list[tuple[str, str, Mapping[str, object]]]:

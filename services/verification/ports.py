@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
+from uuid import UUID
 
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.run_state import RunState
@@ -93,13 +94,64 @@ class CommandRecord:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a carried-out command says to the world: a record on the line's topic, an event for readers, documents of the run."""
+    """What has happened to a run, told to the world at event time `at`: an event under `identity` for readers, a record on the line's topic
+    where an evaluation needs it, documents of the run."""
 
-    record: LineRecord
+    identity: str
+    at: Micros
+    record: LineRecord | None
     event_type: str
     event_data: Mapping[str, Any]
     documents: Sequence[tuple[str, str, Mapping[str, Any]]] = ()
     """(kind, identity within the run, body)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of an inspection, known by the SHA-256 of its content."""
+
+    sha256: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResultEntry:
+    """A result as a person entered it (V-6): a laboratory's `value` in `unit`, or an inspection that `passed` or not. `uncertainty` is
+    expanded and in the same unit; `sampled_at` is event time, `entered_at` this system's clock; `corrects` is the entry it replaces."""
+
+    entry: UUID
+    run: str
+    criterion: str
+    key: str
+    entered_by: str
+    entered_at: Micros
+    value: float | None = None
+    unit: str = ""
+    uncertainty: float | None = None
+    passed: bool | None = None
+    sampled_at: Micros | None = None
+    attachment: str | None = None
+    note: str = ""
+    corrects: UUID | None = None
+    confirmed_by: str | None = None
+    confirmed_at: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A departure from what was agreed; it counts once somebody else than its author has accepted it. `criterion` None: of the run."""
+
+    deviation: UUID
+    run: str
+    criterion: str | None
+    kind: str
+    reason: str
+    key: str
+    recorded_by: str
+    recorded_at: Micros
+    accepted_by: str | None = None
+    accepted_at: Micros | None = None
 
 
 class KnowsRegistry(Protocol):
@@ -136,3 +188,26 @@ class KeepsRuns(Protocol):
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
         """In the same transaction as the rows it tells of: nobody learns of what did not happen."""
+
+
+class KeepsEntries(Protocol):
+    """Results, their files and deviations, in one transaction of the caller, who has locked the run."""
+
+    async def results(self, run: str) -> Sequence[ResultEntry]:
+        """Every entry so far, oldest first."""
+
+    async def insert_result(self, entry: ResultEntry) -> None: ...
+
+    async def confirm_result(self, entry: UUID, *, who: str, at: Micros) -> None: ...
+
+    async def attachment_known(self, sha256: str) -> bool: ...
+
+    async def insert_attachment(self, attachment: Attachment, *, who: str) -> None:
+        """Nothing when its content is there already."""
+
+    async def deviations(self, run: str) -> Sequence[Deviation]:
+        """Every one so far, oldest first."""
+
+    async def insert_deviation(self, deviation: Deviation) -> None: ...
+
+    async def accept_deviation(self, deviation: UUID, *, who: str, at: Micros) -> None: ...

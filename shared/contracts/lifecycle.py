@@ -79,6 +79,53 @@ class RunEnded(msgspec.Struct, frozen=True, tag="run_ended"):
     reason: str = ""
 
 
+class ResultEntered(msgspec.Struct, frozen=True, tag="result_entered"):
+    """A person's result for a criterion of the run: a laboratory value in `unit` with its expanded uncertainty (same unit), or an
+    inspection that `passed` or not. `at` is when it was entered, `sampled_at` when the sample was taken or the part looked at.
+    `attachment` is the SHA-256 of a file; `corrects` names the entry that this one replaces."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    criterion: Text
+    entry: Text
+    entered_by: Text
+    value: float | None = None
+    unit: str = ""
+    uncertainty: float | None = None
+    passed: bool | None = None
+    sampled_at: Micros | None = None
+    attachment: str = ""
+    corrects: str = ""
+
+
+class ResultConfirmed(msgspec.Struct, frozen=True, tag="result_confirmed"):
+    """A second person has confirmed the entry at `at`."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    criterion: Text
+    entry: Text
+    confirmed_by: Text
+
+
+class DeviationAccepted(msgspec.Struct, frozen=True, tag="deviation_accepted"):
+    """A deviation that changes how a criterion is judged was accepted at `at` by somebody else than its author."""
+
+    event_id: Text
+    run: Text
+    line: Text
+    at: Micros
+    deviation: Text
+    criterion: Text
+    kind: Text
+    recorded_by: Text
+    accepted_by: Text
+
+
 class GapSeen(msgspec.Struct, frozen=True, tag="gap_seen"):
     """Records from_seq..to_seq (inclusive) of (stream, boot) have not arrived, or, with `closed`, have arrived after all."""
 
@@ -94,7 +141,11 @@ class GapSeen(msgspec.Struct, frozen=True, tag="gap_seen"):
 
 
 class InstrumentAnnotated(msgspec.Struct, frozen=True, tag="annotated"):
-    """A person's note on a stretch of an instrument's time; it explains a state and never overwrites a measurement."""
+    """A person's note on [from_, to) of an instrument's time; it explains a state and never overwrites a measurement.
+
+    `responsible` may name the party that answers for the time; '' leaves that to the state model. Of several notes on an instant the one
+    noted last is in force.
+    """
 
     event_id: Text
     line: Text
@@ -102,11 +153,66 @@ class InstrumentAnnotated(msgspec.Struct, frozen=True, tag="annotated"):
     from_: Micros
     to: Micros
     reason: Text
-    responsible: Text
     who: Text
+    responsible: str = ""
+    noted_at: Micros = 0
 
 
-LineRecord = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded | GapSeen | InstrumentAnnotated
+class AnnotationWithdrawn(msgspec.Struct, frozen=True, tag="annotation_withdrawn"):
+    """The note with the event id `annotation` is not in force any more; what it covered is as if it had never been said."""
+
+    event_id: Text
+    line: Text
+    instrument: Text
+    annotation: Text
+    reason: Text
+    who: Text
+    noted_at: Micros = 0
+
+
+class InstrumentReserved(msgspec.Struct, frozen=True, tag="reserved"):
+    """[from_, to) of an instrument's time is kept for a customer. Of several reservations of an instant the one booked first counts."""
+
+    event_id: Text
+    reservation: Text
+    line: Text
+    instrument: Text
+    from_: Micros
+    to: Micros
+    customer: Text
+    project: str = ""
+    service_code: str = ""
+    tariff: str = ""
+    booked_at: Micros = 0
+
+
+class ReservationCancelled(msgspec.Struct, frozen=True, tag="reservation_cancelled"):
+    """From `at` on the reservation keeps nothing any more; at or before its start, it never did."""
+
+    event_id: Text
+    reservation: Text
+    line: Text
+    instrument: Text
+    at: Micros
+    reason: str = ""
+
+
+Entry = ResultEntered | ResultConfirmed | DeviationAccepted
+"""What people enter of a run, also after its end."""
+
+LineRecord = (
+    RunStarted
+    | PhaseStarted
+    | RunHeld
+    | RunRestarted
+    | RunEnded
+    | Entry
+    | GapSeen
+    | InstrumentAnnotated
+    | AnnotationWithdrawn
+    | InstrumentReserved
+    | ReservationCancelled
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[LineRecord] = msgspec.msgpack.Decoder(LineRecord)

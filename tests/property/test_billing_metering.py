@@ -14,9 +14,15 @@ from hypothesis import strategies as st
 from services.billing.domain.exact import NANO, divide_half_even, nano
 from services.billing.domain.line_meter import MeterPlan
 from services.billing.domain.readings import Readings
-from services.billing.domain.run_timeline import RunRecord
 from services.billing.domain.segment import Segment
 from shared.contracts.frame import Quality
+from shared.contracts.lifecycle import (
+    AnnotationWithdrawn,
+    InstrumentAnnotated,
+    InstrumentReserved,
+    LineRecord,
+    ReservationCancelled,
+)
 from shared.kernel.times import HOUR, MINUTE, Micros
 from tests.unit.billing.domain_builders import (
     MODEL,
@@ -30,10 +36,17 @@ from tests.unit.billing.domain_builders import (
     run_records,
 )
 
-PLANS = (plan(), plan(MODEL.replace("patience: 700 h", "patience: 20 min")))
-"""One that waits for every stream, one that goes on without a silent one and computes again when it speaks."""
+EVERY_KIND = MODEL.replace(
+    "      - {name: energy",
+    """      - {name: slot, kind: reserved, unit: min}
+      - {name: rows, kind: samples, stream: drive, unit: "1"}
+      - {name: data, kind: bytes, stream: reactor, unit: kBy}
+      - {name: energy""",
+)
+PLANS = (plan(), plan(EVERY_KIND.replace("patience: 700 h", "patience: 20 min")))
+"""One that waits for every stream, one that goes on without a silent one and computes again when it speaks (with every kind of quantity)."""
 
-Item = Readings | RunRecord
+Item = Readings | LineRecord
 FEW = settings().max_examples * 2 // 5
 """An example is a whole story: fewer of them than of small ones."""
 
@@ -43,12 +56,12 @@ class Story:
     """Frames in the order of their time, and the run records among them."""
 
     frames: tuple[Readings, ...]
-    records: tuple[RunRecord, ...]
+    records: tuple[LineRecord, ...]
 
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """Three hours of two streams at odd instants, with gaps, missing and bad cells, and one run."""
+    """Three hours of two streams at odd instants, with gaps, missing and bad cells, one run, people's notes and reservations."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     frames: list[Readings] = []
     for stream, width, period in (("l1/reactor", 2, 3.0), ("l1/drive", 1, 5.0)):
@@ -72,13 +85,46 @@ def stories(draw: st.DrawFn) -> Story:
             start, seq = stop, seq + 1
     frames.sort(key=lambda readings: int(readings.times[-1]))
     start_at, hold_at, end_at = sorted(random.uniform(2, 176, size=3).round(3).tolist())
-    records = [
+    records: list[LineRecord] = [
         *run_records(start=start_at, end=end_at),
         phase("cleaning", round((start_at + end_at) / 2, 3)),
         held(hold_at),
         restarted(round((hold_at + end_at) / 2, 3)),
+        *_notes(random),
+        *_slots(random),
     ]
     return Story(tuple(frames), tuple(records))
+
+
+def _notes(random: np.random.Generator) -> list[LineRecord]:
+    """Up to three notes that may overlap, begin before the first sample or end after the last one; the first may be withdrawn."""
+    notes: list[LineRecord] = []
+    for number in range(int(random.integers(0, 4))):
+        start, end = sorted((T0 + random.integers(-20, 220, size=2) * MINUTE + [0, 1]).tolist())
+        instrument, party = random.choice(["l1/reactor", "l1/drive"]), random.choice(["", "platform", "utility"])
+        notes.append(
+            InstrumentAnnotated(f"n{number}", "l1", str(instrument), start, end, "why", "li", str(party), number)
+        )
+    if notes and random.random() < 0.4:
+        first = notes[0]
+        assert isinstance(first, InstrumentAnnotated)
+        notes.append(AnnotationWithdrawn("w0", "l1", first.instrument, "n0", "a mistake", "li", 9))
+    return notes
+
+
+def _slots(random: np.random.Generator) -> list[LineRecord]:
+    """Up to three reservations of the reactor, by the run's customer or another one, that may overlap; the first may be cancelled."""
+    slots: list[LineRecord] = []
+    for number in range(int(random.integers(0, 4))):
+        start, end = sorted((T0 + random.integers(-20, 220, size=2) * MINUTE + [0, 1]).tolist())
+        customer = str(random.choice(["acme", "beta"]))
+        slots.append(
+            InstrumentReserved(f"s{number}", f"s{number}", "l1", "l1/reactor", start, end, customer, booked_at=number)
+        )
+    if slots and random.random() < 0.5:
+        at = T0 + int(random.integers(-30, 200)) * MINUTE
+        slots.append(ReservationCancelled("c0", "s0", "l1", "l1/reactor", at))
+    return slots
 
 
 def undisturbed(story: Story, of: MeterPlan = PLANS[0]) -> MeterBench:
@@ -120,9 +166,9 @@ def test_segments_in_force_do_not_depend_on_order_repetition_or_batches(
 @settings(max_examples=FEW)
 @given(story=stories(), cuts=st.lists(st.integers(1, 179 * 60_000_000), min_size=1, max_size=6, unique=True))
 def test_cutting_a_segment_at_any_instant_gives_parts_that_sum_exactly(story: Story, cuts: list[int]) -> None:
-    whole = undisturbed(story)
+    whole = undisturbed(story, PLANS[1])
     extra = tuple(phase(f"cut{number}", cut / MINUTE) for number, cut in enumerate(cuts))
-    parts = undisturbed(Story(story.frames, (*story.records, *extra)))
+    parts = undisturbed(Story(story.frames, (*story.records, *extra)), PLANS[1])
     assert _by_hour(whole) == _by_hour(parts)
     assert len(parts.in_force()) >= len(whole.in_force())
 
@@ -186,7 +232,7 @@ def _additive(segment: Segment) -> list[tuple[str, Decimal]]:
         ("samples", Decimal(segment.evidence.samples)),
     ]
     for quantity in segment.quantities:
-        if quantity.kind in ("integral", "count"):
+        if quantity.kind in ("integral", "count", "samples", "bytes", "reserved"):
             facts += [(quantity.name, quantity.value), (f"{quantity.name} covered", Decimal(quantity.covered))]
     return facts
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from services.billing.domain.ledger import LedgerRow
 from services.billing.domain.tariff import Tier
-from services.billing.domain.usage import evidence_document
+from services.billing.domain.usage import annotation_document, evidence_document
 from shared.kernel.canonical import decimal_text
 from shared.kernel.errors import Invalid
 from shared.kernel.money import CONTEXT, add, multiply, round_to_fen, total
@@ -260,23 +260,29 @@ def _op(node: Node) -> str:
 
 
 def _leaf(row: LedgerRow, value: Decimal, unit: str) -> dict[str, Any]:
-    return {
-        "op": "segment",
-        "value": decimal_text(value),
-        "unit": unit,
-        "key": str(row.key),
-        "revision": row.revision,
-        "ledger_seq": row.ledger_seq,
-        "run": row.run,
-        "phase": row.phase,
-        "instrument": row.instrument,
-        "state": row.state,
-        "reason": row.reason,
-        "responsible": row.responsible,
-        "start": to_rfc3339(row.start),
-        "end": to_rfc3339(row.end),
-        "measured": decimal_text(seconds(row.measured)),
-        "inferred": decimal_text(seconds(row.inferred)),
-        "unknown": decimal_text(seconds(row.unknown)),
-        "evidence": evidence_document(row.evidence),
-    }
+    noted = {} if row.annotation is None else {"annotation": annotation_document(row.annotation)}
+    reserved = {"reservation": row.reservation} if row.reservation else {}
+    return (
+        noted
+        | reserved
+        | {
+            "op": "segment",
+            "value": decimal_text(value),
+            "unit": unit,
+            "key": str(row.key),
+            "revision": row.revision,
+            "ledger_seq": row.ledger_seq,
+            "run": row.run,
+            "phase": row.phase,
+            "instrument": row.instrument,
+            "state": row.state,
+            "reason": row.reason,
+            "responsible": row.responsible,
+            "start": to_rfc3339(row.start),
+            "end": to_rfc3339(row.end),
+            "measured": decimal_text(seconds(row.measured)),
+            "inferred": decimal_text(seconds(row.inferred)),
+            "unknown": decimal_text(seconds(row.unknown)),
+            "evidence": evidence_document(row.evidence),
+        }
+    )

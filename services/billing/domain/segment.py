@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.billing.domain.e10 import StateOutcome
+from services.billing.domain.e10 import Responsible, StateOutcome
 from shared.kernel.canonical import decimal_text, sha256_hex
 from shared.kernel.ids import stable_id
 from shared.kernel.times import Micros
@@ -27,6 +27,9 @@ class QuantityKind(StrEnum):
     COUNT = "count"  # how often a condition became true
     MAXIMUM = "maximum"
     MEAN = "mean"  # weighted by time
+    SAMPLES = "samples"  # stored rows of a stream
+    BYTES = "bytes"  # stored bytes of a stream's rows, before any compression
+    RESERVED = "reserved"  # time under a reservation that counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The run that occupies the line, '' where none does."""
+    """The run that occupies the line, '' where none does, and the reservation that counts at this time (`reservations.py`), '' for none."""
 
     run: str = ""
     phase: str = ""
@@ -82,6 +85,18 @@ class RunContext:
     project: str = ""
     service_code: str = ""
     tariff: str = ""
+    reservation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A person's note that is in force over a whole segment, by its event id, and the reason and responsible party that the state model had
+    decided: the segment's outcome has the note's instead."""
+
+    id: str
+    who: str
+    model_reason: str
+    model_responsible: Responsible
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +120,7 @@ class Segment:
     revision: int = 0
     void: bool = False
     provisional: bool = False
+    annotation: Annotation | None = None
 
     @property
     def key(self) -> UUID:
@@ -139,6 +155,10 @@ class Segment:
             [evidence.frames, evidence.samples, evidence.digest],
             [[r.stream, r.boot, r.seq_from, r.seq_to] for r in evidence.ranges],
         ]
+        if (note := self.annotation) is not None:
+            facts.append(["annotation", note.id, note.who, note.model_reason, note.model_responsible.value])
+        if context.reservation:
+            facts.append(["reservation", context.reservation])
         return sha256_hex(msgspec.json.encode(facts))
 
 

@@ -18,6 +18,7 @@ import msgspec
 from services.billing.domain.e10 import EquipmentState, Responsible, StateOutcome, SubState
 from services.billing.domain.segment import (
     HOLD_RULE,
+    Annotation,
     Evidence,
     MeteredQuantity,
     OffsetRange,
@@ -80,6 +81,15 @@ class _Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rule: Text
 
 
+class _Annotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's note in force (B-1), and what the state model had decided."""
+
+    id: Name
+    who: Name
+    model_reason: Text
+    model_responsible: Responsible
+
+
 class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: Name
     key: UUID
@@ -106,6 +116,8 @@ class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantities: Annotated[list[_Quantity], msgspec.Meta(max_length=64)]
     evidence: _Evidence
     content_hash: Hex
+    annotation: _Annotation | None = None
+    reservation: Text = ""
     provisional: Literal[False] = False
 
 
@@ -192,47 +204,63 @@ def _usage(identity: str, source: str, data: _Data) -> Usage:
 
 
 def segment_document(segment: Segment) -> dict[str, Any]:
-    """The segment as JSON values: decimals and seconds as strings, instants as RFC 3339."""
+    """The segment as JSON values: decimals and seconds as strings, instants as RFC 3339. What does not apply to it is left out."""
     outcome, context, key = segment.outcome, segment.context, segment.key
+    noted = {} if segment.annotation is None else {"annotation": annotation_document(segment.annotation)}
+    reserved = {"reservation": context.reservation} if context.reservation else {}
+    return (
+        noted
+        | reserved
+        | {
+            "tenant": segment.platform,
+            "key": str(key),
+            "revision": segment.revision,
+            "supersedes": str(event_id(key, segment.revision - 1)) if segment.revision else None,
+            "void": segment.void,
+            "model": segment.model,
+            "line": segment.line,
+            "instrument": segment.instrument,
+            "start": to_rfc3339(segment.start),
+            "end": to_rfc3339(segment.end),
+            "state": outcome.state.value,
+            "sub_state": outcome.sub_state.value,
+            "reason": outcome.reason,
+            "responsible": outcome.responsible.value,
+            "run": context.run,
+            "phase": context.phase,
+            "held": context.held,
+            "customer": context.customer,
+            "project": context.project,
+            "service_code": context.service_code,
+            "tariff": context.tariff,
+            "time": {
+                "measured": seconds_text(segment.measured),
+                "inferred": seconds_text(segment.inferred),
+                "unknown": seconds_text(segment.unknown),
+                "rule": HOLD_RULE if segment.inferred else "",
+            },
+            "quantities": [
+                {
+                    "name": quantity.name,
+                    "unit": quantity.unit,
+                    "kind": quantity.kind.value,
+                    "value": decimal_text(quantity.value),
+                    "covered": seconds_text(quantity.covered),
+                }
+                for quantity in segment.quantities
+            ],
+            "evidence": evidence_document(segment.evidence),
+        }
+    )
+
+
+def annotation_document(annotation: Annotation) -> dict[str, Any]:
+    """The note by its id and who said it, and what the state model had decided."""
     return {
-        "tenant": segment.platform,
-        "key": str(key),
-        "revision": segment.revision,
-        "supersedes": str(event_id(key, segment.revision - 1)) if segment.revision else None,
-        "void": segment.void,
-        "model": segment.model,
-        "line": segment.line,
-        "instrument": segment.instrument,
-        "start": to_rfc3339(segment.start),
-        "end": to_rfc3339(segment.end),
-        "state": outcome.state.value,
-        "sub_state": outcome.sub_state.value,
-        "reason": outcome.reason,
-        "responsible": outcome.responsible.value,
-        "run": context.run,
-        "phase": context.phase,
-        "held": context.held,
-        "customer": context.customer,
-        "project": context.project,
-        "service_code": context.service_code,
-        "tariff": context.tariff,
-        "time": {
-            "measured": seconds_text(segment.measured),
-            "inferred": seconds_text(segment.inferred),
-            "unknown": seconds_text(segment.unknown),
-            "rule": HOLD_RULE if segment.inferred else "",
-        },
-        "quantities": [
-            {
-                "name": quantity.name,
-                "unit": quantity.unit,
-                "kind": quantity.kind.value,
-                "value": decimal_text(quantity.value),
-                "covered": seconds_text(quantity.covered),
-            }
-            for quantity in segment.quantities
-        ],
-        "evidence": evidence_document(segment.evidence),
+        "id": annotation.id,
+        "who": annotation.who,
+        "model_reason": annotation.model_reason,
+        "model_responsible": annotation.model_responsible.value,
     }
 
 
@@ -293,7 +321,14 @@ def _segment(data: _Data) -> Segment:
         end=from_rfc3339(data.end),
         outcome=StateOutcome(data.state, data.sub_state, data.reason, data.responsible),
         context=RunContext(
-            data.run, data.phase, data.held, data.customer, data.project, data.service_code, data.tariff
+            data.run,
+            data.phase,
+            data.held,
+            data.customer,
+            data.project,
+            data.service_code,
+            data.tariff,
+            data.reservation,
         ),
         measured=micros_of(data.time.measured),
         inferred=micros_of(data.time.inferred),
@@ -312,4 +347,12 @@ def _segment(data: _Data) -> Segment:
         ),
         revision=data.revision,
         void=data.void,
+        annotation=None
+        if data.annotation is None
+        else Annotation(
+            data.annotation.id,
+            data.annotation.who,
+            data.annotation.model_reason,
+            data.annotation.model_responsible,
+        ),
     )

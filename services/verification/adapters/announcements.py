@@ -6,6 +6,8 @@
 | criterion | run | a criterion's outcome has grown, or a new evaluation changed it |
 | verdict | run | an evaluation is final |
 | evaluation_mismatch | run | the recomputation from stored frames differs from the live evaluation |
+| result.entered, result.confirmed | run | a person entered a result of a laboratory or inspection, or a second one confirmed it |
+| deviation.recorded, deviation.accepted | run | a departure from what was agreed was recorded, or accepted by somebody else |
 | gap, late | run | records are missing in a run's streams, or came after their instants had been judged |
 """
 

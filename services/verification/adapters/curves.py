@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from services.verification.adapters.views import CriterionRow, CurveData, PhaseView, Stretch
 from services.verification.domain import computed
 from services.verification.domain.criteria_model import CriteriaSet
+from services.verification.domain.entries import ENTERED
 from services.verification.domain.merging import values_of
 from services.verification.domain.signals import Channels, Input, SignalPlan, compile_signal
 from shared.kernel.errors import Invalid, NotFound
@@ -79,6 +80,8 @@ def signal_of(criteria: CriteriaSet, criterion: str | None, channel: str | None,
         found = next((item for item in criteria.criteria if item.id == criterion), None)
         if found is None:
             raise NotFound("criterion_unknown", f"the set has no criterion {criterion}", field="criterion")
+        if found.kind in ENTERED:
+            raise NotFound("curve_subject", f"people answer {criterion}: it has no curve", field="criterion")
         return computed.signal_of(found, channels, "criterion")
     try:
         return compile_signal(channel or "", channels, "channel")

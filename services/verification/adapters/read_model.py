@@ -14,16 +14,27 @@ Words. `word` of a criterion is its verdict when it is decided (`pass`, `inconcl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.verification.adapters import run_queries as queries
 from services.verification.adapters.curves import MAX_POINTS, read_curve, signal_of
+from services.verification.adapters.entry_store import EntryStore
 from services.verification.adapters.evidence import positions_of
 from services.verification.adapters.run_queries import RunFacts
-from services.verification.adapters.views import BoardPage, BoardRow, CriterionDetail, CriterionRow, CurveData, RunView
+from services.verification.adapters.views import (
+    AwaitedRow,
+    BoardPage,
+    BoardRow,
+    CriterionDetail,
+    CriterionRow,
+    CurveData,
+    RunView,
+)
+from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import Channels, channels_of
+from services.verification.ports import ResultEntry
 from shared.contracts.registry import Stream
 from shared.kernel.errors import Invalid
 from shared.kernel.times import Micros
@@ -68,10 +79,14 @@ class ReadModel:
                 return None
             head = (await self._board_rows(connection, [facts]))[0]
             evaluations = await queries.evaluations(connection, run)
+            results = tuple(await EntryStore(connection).results(run))
             return RunView(
                 head=head,
                 criteria=await self._criterion_rows(connection, facts),
                 evaluations=evaluations,
+                awaited=awaited(self._criteria[facts.criteria_digest], results),
+                results=results,
+                deviations=tuple(await EntryStore(connection).deviations(run)),
                 criteria_set=facts.criteria_set,
                 criteria_version=facts.criteria_version,
                 criteria_digest=facts.criteria_digest,
@@ -160,6 +175,20 @@ class ReadModel:
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute("set transaction isolation level repeatable read, read only")
             yield connection
+
+
+def awaited(criteria: CriteriaSet, results: Sequence[ResultEntry]) -> tuple[AwaitedRow, ...]:
+    """What people still have to enter or confirm, in the order of the set."""
+    rows = []
+    for criterion in criteria.criteria:
+        if not isinstance(criterion, LabResult | Inspection):
+            continue
+        given = [entry for entry in results if entry.criterion == criterion.id]
+        if not given:
+            rows.append(AwaitedRow(criterion.id, "awaiting_result"))
+        elif given[-1].confirmed_by is None and (isinstance(criterion, LabResult) or criterion.second_person):
+            rows.append(AwaitedRow(criterion.id, "awaiting_confirmation"))
+    return tuple(rows)
 
 
 def _offset(token: str | None) -> int:

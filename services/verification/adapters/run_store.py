@@ -96,25 +96,26 @@ class RunStore:
         )
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
-        record = announcement.record
-        lifecycle = OutboxMessage(
-            event_id=UUID(record.event_id),
-            topic=self._topics.line_records,
-            key=run.line,
-            kind=Kind.LIFECYCLE,
-            value=encode_line_record(record),
-        )
-        at: Micros = getattr(record, "at", 0)
+        messages = []
+        if (record := announcement.record) is not None:
+            lifecycle = OutboxMessage(
+                event_id=UUID(record.event_id),
+                topic=self._topics.line_records,
+                key=run.line,
+                kind=Kind.LIFECYCLE,
+                value=encode_line_record(record),
+            )
+            messages.append(lifecycle)
         event = event_message(
             self._topics,
             line=run.line,
             run=run.run,
             type_=announcement.event_type,
-            identity=[record.event_id],
-            at=at,
+            identity=[announcement.identity],
+            at=announcement.at,
             data=announcement.event_data,
         )
-        await add(self._connection, "verification", [lifecycle, event])
+        await add(self._connection, "verification", [*messages, event])
         await add_documents(self._connection, run.run, announcement.documents)
 
 

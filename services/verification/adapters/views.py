@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.verification.ports import Deviation, ResultEntry
 from shared.kernel.times import Micros
 
 
@@ -165,12 +166,24 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitedRow:
+    """A criterion that people answer and have not answered yet: `reason` is awaiting_result or awaiting_confirmation."""
+
+    criterion: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
-    """A run's page. `digest` is set when the verdict is final: the live evaluation and the stored frames gave the same."""
+    """A run's page. `digest` is set when the verdict is final: the live evaluation and the stored frames gave the same. `results` and
+    `deviations` are what people have entered, oldest first."""
 
     head: BoardRow
     criteria: tuple[CriterionRow, ...]
     evaluations: tuple[EvaluationRow, ...]
+    awaited: tuple[AwaitedRow, ...]
+    results: tuple[ResultEntry, ...]
+    deviations: tuple[Deviation, ...]
     criteria_set: str
     criteria_version: int
     criteria_digest: str

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 
 from services.verification.domain.criteria.marks import Marked
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.plan import compile_criterion
+from services.verification.domain.entries import ENTERED, compile_entered
+from services.verification.domain.plan import compile_criterion, known_phase
 from services.verification.domain.signals import channels_of
 from shared.contracts.registry import Stream
 from shared.kernel.errors import Invalid
@@ -64,8 +65,13 @@ def check(criteria: CriteriaSet, streams: Sequence[Stream], marks: Marked | None
             )
     memory: list[tuple[str, int]] = []
     for index, criterion in enumerate(criteria.criteria):
+        where = f"criteria[{index}]"
         try:
-            compiled = compile_criterion(criterion, channels, phases, None, f"criteria[{index}]")
+            if criterion.kind in ENTERED:
+                known_phase(criterion, phases, where)
+                compile_entered(criterion, where)
+                continue
+            compiled = compile_criterion(criterion, channels, phases, None, where)
         except Invalid as problem:
             findings.append(Finding(problem.code, problem.field or "", problem.detail, problem.remedy or ""))
         else:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
 from services.verification.domain.criteria.levels import (
     Balance,
@@ -76,7 +77,9 @@ Criterion = Annotated[
     | Until
     | Since
     | Order
-    | Forbid,
+    | Forbid
+    | LabResult
+    | Inspection,
     Field(discriminator="kind"),
 ]
 
@@ -109,6 +112,8 @@ KINDS = (
     "since",
     "order",
     "forbid",
+    "lab_result",
+    "inspection",
 )
 
 

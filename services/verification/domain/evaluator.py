@@ -2,7 +2,7 @@
 
     plan = RunPlan.build(run="r-1", criteria=criteria_set, streams=pinned_streams, start=run_started.at)
     evaluator = RunEvaluator(plan)
-    evaluator.apply(lifecycle_record)            # PhaseStarted, RunHeld, RunRestarted, RunEnded; answers the criteria made stale
+    evaluator.apply(lifecycle_record)            # PhaseStarted, RunHeld, …, RunEnded, entries; answers the criteria made stale
     arrival = evaluator.add_frame(frame)         # accepted | duplicate | conflict | ignored, and the criteria made stale
     for transition in evaluator.advance():       # once per batch of records: judges everything that may be released
         ...                                      # transition.state is the row to store; emit one event per transition
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.verification.domain.arrivals import LONG_TAIL, TAIL, BootArrivals
+from services.verification.domain.entries import Entries
 from services.verification.domain.groups import Group
 from services.verification.domain.judging import BadValues, counted, judge
 from services.verification.domain.kinds.lanes import FAR
@@ -45,7 +46,15 @@ from services.verification.domain.results import result_of
 from services.verification.domain.rows import Arrived, Chunk
 from services.verification.domain.snapshots import freeze, thaw
 from shared.contracts.frame import Frame
-from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunHeld, RunRestarted, RunStarted
+from shared.contracts.lifecycle import (
+    DeviationAccepted,
+    Entry,
+    PhaseStarted,
+    RunEnded,
+    RunHeld,
+    RunRestarted,
+    RunStarted,
+)
 from shared.kernel.errors import PilotlineError
 from shared.kernel.times import Micros
 
@@ -56,7 +65,8 @@ stale when it speaks again or the run ends: a rebuild reads the rows from storag
 REBUILD_ROWS = 65_536
 """Rows that an ordered rebuild gathers before it judges them."""
 
-Lifecycle = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded
+Lifecycle = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded | Entry
+"""The records of a run on its line's topic, what people enter among them."""
 
 
 class NeedsRebuild(PilotlineError):
@@ -84,6 +94,8 @@ class RunEvaluator:
             stream.id: [group for group in self._groups if stream.id in group.streams] for stream in plan.streams
         }
         self._outcomes = [Outcome.NONE] * len(plan.criteria)
+        self._entries = Entries(plan.entered)
+        self._finished = False
         self._bad = [BadValues()] * len(plan.criteria)
 
     @property
@@ -113,6 +125,8 @@ class RunEvaluator:
             for group in self._groups:
                 if group.behind:
                     self._mark(group, lambda _: True)
+        elif isinstance(record, Entry):
+            self._enter(record)
         return tuple(sorted(self.stale - before))
 
     def add_frame(self, frame: Frame) -> Arrival:
@@ -187,7 +201,7 @@ class RunEvaluator:
             if self._release(group, frontier):
                 touched.append(group)
         self._forget()
-        return self._transitions(touched)
+        return self._in_order([*self._transitions(touched), *self._entered_transitions()])
 
     def states(self, now: Micros | None = None, idle: Micros | None = None) -> tuple[CriterionState, ...]:
         """Every criterion as it stands. With `now` (event time), an open criterion is `waiting` when one of its streams has been
@@ -200,14 +214,19 @@ class RunEvaluator:
                 state = self._judge(group, member)
                 if silent and state.activity is Activity.OPEN:
                     state = replace(state, activity=Activity.WAITING)
-                states.append((member.number, state))
-        return tuple(state for _, state in sorted(states, key=lambda item: item[0]))
+                states.append(state)
+        states += [self._entered_state(name) for name in self._entries.plans]
+        places = {name: place for place, name in enumerate(self.plan.order)}
+        return tuple(sorted(states, key=lambda state: places[state.criterion]))
 
     def finish(self) -> tuple[Transition, ...]:
-        """After RunEnded: judges everything that waits, up to the end. Raises NeedsRebuild while the run has not ended."""
+        """After RunEnded: judges everything that waits, up to the end; what people have not entered by now is inconclusive. Raises
+        NeedsRebuild while the run has not ended."""
         if not self.ended:
             raise NeedsRebuild(f"run {self.plan.run} has not ended")
-        return self.advance(upto=max([self._end, *(group.released for group in self._groups)]))
+        judged = self.advance(upto=max([self._end, *(group.released for group in self._groups)]))
+        self._finished = not self.needs_rebuild
+        return self._in_order([*judged, *self._entered_transitions()])
 
     def result(self) -> RunResult:
         """The final result; what waits is judged first. Raises NeedsRebuild when `needs_rebuild`, or before RunEnded."""
@@ -237,6 +256,7 @@ class RunEvaluator:
     def differences(self, earlier: RunEvaluator) -> tuple[Transition, ...]:
         """The outcomes in which this evaluation differs from an earlier one of the same run (a rebuild may improve them)."""
         before = {plan.id: outcome for plan, outcome in zip(earlier.plan.criteria, earlier._outcomes, strict=True)}
+        before |= earlier._entries.outcomes
         return tuple(
             Transition(state.criterion, before[state.criterion], state.outcome, state)
             for state in self.states()
@@ -251,7 +271,7 @@ class RunEvaluator:
                 changed = True
         return changed
 
-    def _transitions(self, groups: Sequence[Group]) -> tuple[Transition, ...]:
+    def _transitions(self, groups: Sequence[Group]) -> list[Transition]:
         transitions = []
         for group in groups:
             for member in group.members:
@@ -259,12 +279,10 @@ class RunEvaluator:
                 before = self._outcomes[member.number]
                 if state.outcome > before:
                     self._outcomes[member.number] = state.outcome
-                    transitions.append((member.number, Transition(state.criterion, before, state.outcome, state)))
-        if self.ended:
-            transitions += self._never_begun()
-        return tuple(transition for _, transition in sorted(transitions, key=lambda item: item[0]))
+                    transitions.append(Transition(state.criterion, before, state.outcome, state))
+        return transitions + self._never_begun() if self.ended else transitions
 
-    def _never_begun(self) -> list[tuple[int, Transition]]:
+    def _never_begun(self) -> list[Transition]:
         found = []
         for group in self._groups:
             for member in group.members:
@@ -272,11 +290,43 @@ class RunEvaluator:
                 if self._outcomes[member.number] is Outcome.NONE and plan.phase not in self._phases:
                     state = self._judge(group, member)
                     self._outcomes[member.number] = state.outcome
-                    found.append((member.number, Transition(plan.id, Outcome.NONE, state.outcome, state)))
+                    found.append(Transition(plan.id, Outcome.NONE, state.outcome, state))
         return found
+
+    def _entered_transitions(self) -> list[Transition]:
+        transitions = []
+        for name, before in self._entries.outcomes.items():
+            state = self._entered_state(name)
+            if state.outcome > before:
+                transitions.append(Transition(name, before, state.outcome, state))
+        self._entries.outcomes |= {change.criterion: change.after for change in transitions}
+        return transitions
+
+    def _in_order(self, transitions: Sequence[Transition]) -> tuple[Transition, ...]:
+        """In the order of the set."""
+        if len(transitions) < 2:
+            return tuple(transitions)
+        places = {name: place for place, name in enumerate(self.plan.order)}
+        return tuple(sorted(transitions, key=lambda change: places[change.criterion]))
+
+    def _entered_state(self, criterion: str) -> CriterionState:
+        return self._entries.state(criterion, final=self._finished, stale=criterion in self.stale)
+
+    def _enter(self, record: Entry) -> None:
+        """An outcome that shrinks by it is a new evaluation's: the criterion becomes stale."""
+        if not self._entries.apply(record):
+            return
+        name = record.criterion
+        if isinstance(record, DeviationAccepted):
+            judged = zip(self.plan.criteria, self._outcomes, strict=True)
+            self.stale.update(plan.id for plan, outcome in judged if plan.id == name and outcome is not Outcome.NONE)
+        elif self._entered_state(name).outcome < self._entries.outcomes[name]:
+            self.stale.add(name)
 
     def _judge(self, group: Group, member: Any) -> CriterionState:
         plan = self.plan.criteria[member.number]
+        if plan.id in self._entries.waived:
+            plan = replace(plan, calibration_expired=False)
         return judge(
             plan,
             member,
@@ -351,13 +401,13 @@ class RunEvaluator:
                 rows.chunks = []
 
     def _inputs(self) -> list[object]:
-        """The frames in force before the run's end, per stream and boot: their number and the chain over them."""
+        """The frames in force before the run's end, per stream and boot: their number and the chain over them; then what was entered."""
         listed: list[object] = []
         for (stream, boot), arrivals in sorted(self._arrivals.items()):
             count, link = arrivals.final(self._end)
             if count:
                 listed.append([stream, boot, count, link])
-        return listed
+        return [*listed, ["entered", self._entries.facts()]] if self._entries.records else listed
 
 
 def rebuild(

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.verification.domain import criteria_model as model
 from services.verification.domain.computed import signal_of
+from services.verification.domain.entries import ENTERED, EnteredPlan, compile_entered
 from services.verification.domain.kinds.lanes import Kind, Lane
 from services.verification.domain.kinds.registry import lane_of
 from services.verification.domain.signals import (
@@ -59,7 +60,9 @@ class CriterionPlan:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Everything that decides a run's verdicts except its frames and its lifecycle. Immutable."""
+    """Everything that decides a run's verdicts except its frames, its lifecycle and what people enter. Immutable.
+
+    `criteria` are judged by samples, `entered` by what people enter; `order` names all of them in the order of the set."""
 
     run: str
     start: Micros
@@ -67,6 +70,8 @@ class RunPlan:
     phases: tuple[str, ...]
     criteria: tuple[CriterionPlan, ...]
     streams: tuple[Stream, ...]
+    entered: tuple[EnteredPlan, ...]
+    order: tuple[str, ...]
 
     @classmethod
     def build(cls, *, run: str, criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros) -> RunPlan:
@@ -80,6 +85,8 @@ class RunPlan:
             phases=tuple(phase.id for phase in criteria.phases),
             criteria=compiled,
             streams=tuple(sorted((s for s in streams if s.id in used), key=lambda s: s.id)),
+            entered=compile_entries(criteria),
+            order=tuple(criterion.id for criterion in criteria.criteria),
         )
 
     @property
@@ -90,8 +97,7 @@ class RunPlan:
     def digest(self) -> str:
         """SHA-256 of what a snapshot must agree on before it is restored."""
         pinned = [[stream.id, stream.version, stream.digest()] for stream in self.streams]
-        ids = [criterion.id for criterion in self.criteria]
-        return digest([ENGINE, self.run, self.start, self.criteria_digest, ids, pinned])
+        return digest([ENGINE, self.run, self.start, self.criteria_digest, list(self.order), pinned])
 
     def only(self, criteria: Iterable[str]) -> RunPlan:
         """The same run with some of its criteria."""
@@ -99,26 +105,44 @@ class RunPlan:
         kept = tuple(criterion for criterion in self.criteria if criterion.id in wanted)
         used = {name for criterion in kept for name in criterion.signal.streams}
         streams = tuple(stream for stream in self.streams if stream.id in used)
-        return RunPlan(self.run, self.start, self.criteria_digest, self.phases, kept, streams)
+        return RunPlan(
+            self.run,
+            self.start,
+            self.criteria_digest,
+            self.phases,
+            kept,
+            streams,
+            entered=tuple(criterion for criterion in self.entered if criterion.id in wanted),
+            order=tuple(name for name in self.order if name in wanted),
+        )
 
 
 def compile_criteria(
     criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros
 ) -> tuple[CriterionPlan, ...]:
-    """Raises Invalid with the first error found; `check` finds them all."""
+    """Those that samples answer. Raises Invalid with the first error found; `check` finds them all."""
     channels = channels_of(streams)
     phases = {phase.id: phase for phase in criteria.phases}
     return tuple(
         compile_criterion(criterion, channels, phases, start, f"criteria[{index}]")
         for index, criterion in enumerate(criteria.criteria)
+        if criterion.kind not in ENTERED
     )
 
 
-def compile_criterion(
-    criterion: Any, channels: Channels, phases: dict[str, model.Phase], start: Micros | None, where: str
-) -> CriterionPlan:
-    """Raises Invalid(criteria_phase_unknown | criteria_unknown_channel | criteria_unit | criteria_horizon | criteria_decision_rule |
-    criteria_memory)."""
+def compile_entries(criteria: model.CriteriaSet) -> tuple[EnteredPlan, ...]:
+    """Those that people answer. Raises Invalid with the first error found."""
+    phases = {phase.id: phase for phase in criteria.phases}
+    compiled = []
+    for index, criterion in enumerate(criteria.criteria):
+        if criterion.kind in ENTERED:
+            known_phase(criterion, phases, f"criteria[{index}]")
+            compiled.append(compile_entered(criterion, f"criteria[{index}]"))
+    return tuple(compiled)
+
+
+def known_phase(criterion: Any, phases: dict[str, model.Phase], where: str) -> model.Phase:
+    """The criterion's phase. Raises Invalid(criteria_phase_unknown)."""
     if criterion.phase not in phases:
         raise Invalid(
             "criteria_phase_unknown",
@@ -126,8 +150,17 @@ def compile_criterion(
             field=f"{where}.phase",
             remedy=f"use one of: {', '.join(phases)}",
         )
+    return phases[criterion.phase]
+
+
+def compile_criterion(
+    criterion: Any, channels: Channels, phases: dict[str, model.Phase], start: Micros | None, where: str
+) -> CriterionPlan:
+    """Raises Invalid(criteria_phase_unknown | criteria_unknown_channel | criteria_unit | criteria_horizon | criteria_decision_rule |
+    criteria_memory)."""
+    phase = known_phase(criterion, phases, where)
     signal = signal_of(criterion, channels, where)
-    measures = _SignalMeasures(criterion, signal, phases[criterion.phase], where)
+    measures = _SignalMeasures(criterion, signal, phase, where)
     max_gap = (
         None if criterion.quality.max_gap is None else measures.duration(criterion.quality.max_gap, "quality.max_gap")
     )

@@ -12,11 +12,12 @@ from services.verification.domain.arrivals import BootArrivals, Intervals
 from services.verification.domain.judging import BadValues
 from services.verification.domain.outcomes import Outcome
 from services.verification.domain.rows import Chunk
+from shared.contracts.lifecycle import Entry, decode_line_record, encode_line_record
 
 if TYPE_CHECKING:
     from services.verification.domain.evaluator import RunEvaluator
 
-FORMAT = 3
+FORMAT = 4
 
 
 class _Boot(msgspec.Struct, array_like=True):
@@ -58,6 +59,9 @@ class _Snapshot(msgspec.Struct):
     arrays: list[bytes]
     outcomes: list[int]
     bad: list[tuple[int, int, int, int, int, int]]
+    entries: list[bytes]
+    entered: dict[str, int]
+    finished: bool
 
 
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
@@ -85,6 +89,9 @@ def freeze(evaluator: RunEvaluator) -> bytes:
         arrays=[array.tobytes() for array in _arrays(evaluator)],
         outcomes=[int(outcome) for outcome in evaluator._outcomes],
         bad=[astuple(bad) for bad in evaluator._bad],
+        entries=[encode_line_record(record) for record in evaluator._entries.records],
+        entered={name: int(outcome) for name, outcome in evaluator._entries.outcomes.items()},
+        finished=evaluator._finished,
     )
     return msgspec.msgpack.encode(snapshot)
 
@@ -119,6 +126,12 @@ def thaw(evaluator: RunEvaluator, data: bytes) -> bool:
         array[...] = np.frombuffer(content, array.dtype).reshape(array.shape)
     evaluator._outcomes = [Outcome(value) for value in snapshot.outcomes]
     evaluator._bad = [BadValues(*counts) for counts in snapshot.bad]
+    for record in snapshot.entries:
+        entry = decode_line_record(record)
+        assert isinstance(entry, Entry)
+        evaluator._entries.apply(entry)
+    evaluator._entries.outcomes = {name: Outcome(value) for name, value in snapshot.entered.items()}
+    evaluator._finished = snapshot.finished
     return True
 
 

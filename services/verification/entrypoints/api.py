@@ -16,6 +16,7 @@ from services.verification.bootstrap import Verification, build_api, build_webho
 from services.verification.config import ApiSettings
 from services.verification.entrypoints import (
     criteria_routes,
+    entry_routes,
     report_routes,
     run_routes,
     sse,
@@ -36,6 +37,7 @@ def add_routes(app: FastAPI, pool: Pool) -> FastAPI:
     router.mount(app, pool)
     for part in (
         criteria_routes,
+        entry_routes,
         run_routes,
         report_routes,
         sse,

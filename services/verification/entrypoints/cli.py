@@ -6,6 +6,7 @@ import click
 
 from services.verification.config import ApiSettings, WorkerSettings
 from services.verification.entrypoints.criteria_cli import criteria
+from services.verification.entrypoints.entry_cli import deviations, results
 from services.verification.entrypoints.webhook_cli import webhooks
 from shared.observability.process import run_process
 
@@ -35,3 +36,5 @@ def worker_command(check: bool) -> None:
 
 group.add_command(criteria)
 group.add_command(webhooks)
+group.add_command(results)
+group.add_command(deviations)

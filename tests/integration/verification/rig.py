@@ -51,7 +51,12 @@ REGISTRY: dict[str, Any] = {
             "max_age": f"{3 * period} s",
             "channels": [
                 {"name": "pressure", "quantity_kind": "pressure", "unit": "kPa"},
-                {"name": "flow", "quantity_kind": "mass_flow", "unit": "kg/h"},
+                {
+                    "name": "flow",
+                    "quantity_kind": "mass_flow",
+                    "unit": "kg/h",
+                    "uncertainty": {"expanded": 1, "source": "certificate 7", "calibration_due": "2026-01-31"},
+                },
             ],
         }
         for line in ("l1", "l2")

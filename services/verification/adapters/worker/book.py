@@ -6,12 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from services.verification.adapters.run_store import RUN_COLUMNS, run_of
+from services.verification.adapters.worker import run_records
 from services.verification.adapters.worker.columns import ChannelOrder
 from services.verification.adapters.worker.session import Logged
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.plan import RunPlan
-from services.verification.handlers import Order, line_record
 from services.verification.ports import Run
 from shared.contracts.frame import Frame
 from shared.contracts.lifecycle import PinnedStream
@@ -88,19 +87,8 @@ class Book:
         return plan, ChannelOrder(plan.streams, self.versions)
 
     async def lifecycle(self, connection: Connection, run: Run) -> list[Logged]:
-        """The lifecycle records of a run, from the commands that were carried out."""
-        cursor = await connection.execute(
-            """select key, command, phase, at, who, reason from verification.run_command
-               where run_id = %s and outcome = 'carried_out' order by id""",
-            (run.run,),
-        )
-        logged = []
-        for key, command, phase, at, who, reason in await cursor.fetchall():
-            record = line_record(Order(run.run, key, command, micros(at), who, reason, phase), run)
-            assert isinstance(record, Lifecycle)
-            if command != "start":
-                logged.append(Logged(0, record))
-        return logged
+        """The records of a run behind its start, in order of the log."""
+        return await run_records.read(connection, run)
 
     def closed(self, line: str, closed: Closed) -> None:
         """One more run has been closed on a line that is known here."""

@@ -128,7 +128,8 @@ async def close(connection: Connection, session: Session, recomputed: Recomputed
 async def supersede(
     connection: Connection, session: Session, recomputed: Recomputed, effects: Effects, cut: int
 ) -> None:
-    """Late data of a closed run: a new evaluation, unless the frames in force are the same (a copy, or outside of the run)."""
+    """Late data of a closed run, or a further entry: a new evaluation, unless what is in force is the same (a copy, or outside of the
+    run)."""
     before = await evaluations.in_force(connection, session.run)
     assert before is not None
     result = recomputed.result
@@ -139,7 +140,13 @@ async def supersede(
     number = before.number + 1
     difference = evaluations.changes(before.outcomes, result.criteria)
     await evaluations.insert_stored(
-        connection, number, result, cause="late_data", supersedes=before.number, cut=cut, difference=difference
+        connection,
+        number,
+        result,
+        cause=session.cause_between(before.upto, cut),
+        supersedes=before.number,
+        cut=cut,
+        difference=difference,
     )
     _say_all(effects, session, recomputed, number, announce={item["criterion"] for item in difference})
     await _verdict(connection, session, result, effects, number, state)

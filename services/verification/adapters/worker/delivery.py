@@ -9,7 +9,7 @@ from services.verification.adapters.worker.effects import Effects
 from services.verification.adapters.worker.session import Session, Stage
 from services.verification.domain.evaluator import Lifecycle
 from shared.contracts.frame import Frame, decode_frame
-from shared.contracts.lifecycle import GapSeen, RunStarted, decode_line_record
+from shared.contracts.lifecycle import Entry, GapSeen, RunStarted, decode_line_record
 from shared.contracts.topics import Kind
 from shared.kernel.errors import Reject
 from shared.kernel.times import utc
@@ -25,10 +25,11 @@ def give_frame(frame: Frame, offset: int, sessions: Sequence[Session]) -> Reache
 
 
 def give_lifecycle(record: Lifecycle, offset: int, sessions: Sequence[Session]) -> Reached:
-    """A start is no business of a run that has started; nor is anything behind its end."""
+    """A start is no business of a run that has started; nor is anything behind its end but what people enter."""
     if isinstance(record, RunStarted):
         return []
-    reached = [session for session in sessions if session.run == record.run and session.stage is Stage.LIVE]
+    always = isinstance(record, Entry)
+    reached = [session for session in sessions if session.run == record.run and (always or session.stage is Stage.LIVE)]
     for session in reached:
         session.apply(record, offset)
     return [(session, False) for session in reached]

@@ -23,6 +23,8 @@ class InForce:
     inputs_digest: str | None
     outcomes: Mapping[str, str]
     """Criterion to outcome, empty while the evaluation is open."""
+    upto: int
+    """The offset below which the log was read."""
 
 
 async def open_evaluation(
@@ -102,7 +104,7 @@ async def set_verdict(connection: Connection, run: str, outcome: str, state: str
 
 
 async def reopen_verdict(connection: Connection, run: str, late: int) -> None:
-    """Late data has reached a closed run: its verdict stands until the new evaluation, but is not the last word."""
+    """Late data or a further entry has reached a closed run: its verdict stands until the new evaluation, but is not the last word."""
     await connection.execute(
         "update verification.run set verdict_state = 'provisional', late = %s where run_id = %s", (late, run)
     )
@@ -139,14 +141,16 @@ async def record_mismatch(
 async def in_force(connection: Connection, run: str) -> InForce | None:
     """The newest evaluation of the run."""
     cursor = await connection.execute(
-        """select number, digest, inputs_digest, coalesce(result -> 'criteria', '[]') from verification.evaluation
+        """select number, digest, inputs_digest, coalesce(result -> 'criteria', '[]'), coalesce(upto_offset, 0)
+           from verification.evaluation
            where run_id = %s order by number desc limit 1""",
         (run,),
     )
     row = await cursor.fetchone()
     if row is None:
         return None
-    return InForce(row[0], row[1], row[2], {item["criterion"]: item["outcome"].lower() for item in row[3]})
+    outcomes = {item["criterion"]: item["outcome"].lower() for item in row[3]}
+    return InForce(row[0], row[1], row[2], outcomes, row[4])
 
 
 def changes(before: Mapping[str, str], states: Sequence[CriterionState]) -> list[dict[str, Any]]:

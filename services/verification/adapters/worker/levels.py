@@ -46,14 +46,16 @@ class Levels:
     def changed(self, session: Session, states: Sequence[CriterionState], effects: Effects) -> None:
         """Those of these states that are not written yet."""
         written = self._written.setdefault(session.run, {})
-        positions = {plan.id: position for position, plan in enumerate(session.plan.criteria)}
+        positions = {name: position for position, name in enumerate(session.plan.order)}
+        streams = {plan.id: plan.signal.streams for plan in session.plan.criteria}
         for state in states:
             activity = "rebuilding" if state.stale or session.catching_up else str(state.activity)
             shown = (session.evaluation, activity, state.outcome, state.margin, state.low, state.high, state.reason)
             if written.get(state.criterion) != shown:
                 written[state.criterion] = shown
                 position = positions[state.criterion]
-                effects.state(subject_of(session), state, position, activity, _frontier(session, position))
+                frontier = _frontier(session, streams.get(state.criterion, ()))
+                effects.state(subject_of(session), state, position, activity, frontier)
 
     def _event_now(self, session: Session) -> Micros | None:
         """Event time by which silence is judged: this machine's clock, or for recordings the newest sample of the run's streams."""
@@ -62,6 +64,6 @@ class Levels:
         return max(session.marks.values(), default=None)
 
 
-def _frontier(session: Session, position: int) -> Micros | None:
-    mark = min(session.marks.get(name, NEVER) for name in session.plan.criteria[position].signal.streams)
+def _frontier(session: Session, streams: Sequence[str]) -> Micros | None:
+    mark = min((session.marks.get(name, NEVER) for name in streams), default=NEVER)
     return None if mark == NEVER else mark

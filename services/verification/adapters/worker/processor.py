@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from services.verification.adapters.worker import closing, evaluations
+from services.verification.adapters.worker import closing, evaluations, run_records
 from services.verification.adapters.worker.book import Book, Closed
 from services.verification.adapters.worker.delivery import (
     Reached,
@@ -31,7 +31,7 @@ from services.verification.adapters.worker.session import Cause, Logged, Need, S
 from services.verification.domain.evaluator import Lifecycle, RunEvaluator
 from services.verification.domain.outcomes import Outcome
 from shared.contracts.frame import Frame, decode_frame
-from shared.contracts.lifecycle import GapSeen, PinnedStream, RunStarted, decode_line_record
+from shared.contracts.lifecycle import Entry, GapSeen, PinnedStream, RunStarted, decode_line_record
 from shared.contracts.topics import Kind, Topics
 from shared.kernel.errors import Reject
 from shared.kernel.times import Micros
@@ -152,8 +152,16 @@ class VerificationWorker:
                 say_gap(session, content, effects)
             return reached
         if isinstance(content, Lifecycle):
-            return give_lifecycle(content, record.offset, self._by_line.get(line, ()))
+            return await self._take_lifecycle(content, line, record, connection)
         return []
+
+    async def _take_lifecycle(self, content: Lifecycle, line: str, record: Record, connection: Connection) -> Reached:
+        reached = give_lifecycle(content, record.offset, self._by_line.get(line, ()))
+        if reached:
+            await run_records.keep(connection, record.partition, record.offset, content)
+        elif isinstance(content, Entry) and content.run not in self._sessions:
+            await self._enter_closed(content, line, record, connection)
+        return reached
 
     async def _take_frame(
         self, frame: Frame, line: str, record: Record, connection: Connection, effects: Effects
@@ -167,7 +175,9 @@ class VerificationWorker:
             if late:
                 say_late(session, frame, effects)
         for run in await self._book.touched(connection, line, frame):
-            await self._reopen(run, record, frame, connection, effects)
+            opened = await self._reopen(run, record, connection, late=1)
+            if opened is not None:
+                say_late(opened, frame, effects)
         return reached
 
     async def _start(self, started: RunStarted, record: Record, connection: Connection) -> Reached:
@@ -178,6 +188,7 @@ class VerificationWorker:
             connection, started.run, started.line, record, started.at, criteria, started.streams
         )
         session.lifecycle.append(Logged(record.offset, started))
+        await run_records.keep(connection, record.partition, record.offset, started)
         # What came before this record lies in storage; at least the values that hold into the run (V-18).
         session.need = Need(Cause.CATCH_UP, record.offset + 1)
         await evaluations.open_evaluation(connection, session.plan, 1, cause=Cause.STARTED)
@@ -277,22 +288,29 @@ class VerificationWorker:
         closed = Closed(session.run, session.plan.first_needed, session.end or 0, streams)
         self._book.closed(session.line, closed)
 
-    async def _reopen(self, run: str, record: Record, frame: Frame, connection: Connection, effects: Effects) -> None:
-        """A frame for a closed run: the run is evaluated again once the sink has the frame."""
+    async def _enter_closed(self, entry: Entry, line: str, record: Record, connection: Connection) -> None:
+        """What is entered of a run that is closed."""
+        facts = await self._book.run(connection, entry.run)
+        if facts is not None and facts.line == line and facts.ended_at is not None:
+            await run_records.keep(connection, record.partition, record.offset, entry)
+            await self._reopen(entry.run, record, connection, late=0)
+
+    async def _reopen(self, run: str, record: Record, connection: Connection, *, late: int) -> Session | None:
+        """A frame or an entry for a closed run: the run is evaluated again once the sink is past it. None: it was never evaluated."""
         facts = await self._book.run(connection, run)
         present = await evaluations.in_force(connection, run)
         if facts is None or facts.started_at is None or present is None:
-            return
+            return None
         criteria = (facts.criteria_set, facts.criteria_version, facts.criteria_digest)
         session = await self._session(connection, run, facts.line, record, facts.started_at, criteria, facts.streams)
         session.evaluation = present.number
         session.lifecycle = await self._book.lifecycle(connection, facts)
         session.stage = Stage.SUPERSEDING
-        session.late = await evaluations.late_of(connection, run) + 1
+        session.late = await evaluations.late_of(connection, run) + late
         session.need = Need(Cause.LATE_DATA, record.offset + 1)
         self._book.opened(facts.line, run)
-        say_late(session, frame, effects)
         await evaluations.reopen_verdict(connection, run, session.late)
+        return session
 
     async def _say_verdict(
         self, session: Session, before: Outcome | None, connection: Connection, effects: Effects

@@ -18,7 +18,7 @@ from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunE
 from services.verification.domain.outcomes import Outcome, Transition, Verdict
 from services.verification.domain.plan import RunPlan
 from shared.contracts.frame import Frame
-from shared.contracts.lifecycle import RunEnded, decode_line_record, encode_line_record
+from shared.contracts.lifecycle import DeviationAccepted, Entry, RunEnded, decode_line_record, encode_line_record
 from shared.kernel.times import Micros
 
 NEVER: Micros = -(2**62)
@@ -37,9 +37,16 @@ class Stage(StrEnum):
 class Cause(StrEnum):
     STARTED = "started"
     LATE_DATA = "late_data"
+    RESULT = "result"
+    DEVIATION = "deviation"
     CATCH_UP = "catch_up"
     ENGINE = "engine_changed"
     CLOSE = "close"
+
+
+def cause_of(record: Entry) -> Cause:
+    """Why a run is evaluated again when this is entered."""
+    return Cause.DEVIATION if isinstance(record, DeviationAccepted) else Cause.RESULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class Session:
         for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
             if outcome in found:
                 return outcome
-        return Outcome.PASS if found and len(self.outcomes) == len(self.plan.criteria) else Outcome.NONE
+        return Outcome.PASS if found and len(self.outcomes) == len(self.plan.order) else Outcome.NONE
 
     def count(self, transitions: Iterable[Transition]) -> None:
         for change in transitions:
@@ -124,6 +131,13 @@ class Session:
         return end is not None and all(
             self.marks.get(stream.id, NEVER) >= end - stream.period for stream in self.plan.streams
         )
+
+    def cause_between(self, upto: int, cut: int) -> Cause:
+        """Why a closed run is evaluated again: what was entered at offsets [upto, cut), or else frames that came late."""
+        entered = [
+            item.record for item in self.lifecycle if upto <= item.offset < cut and isinstance(item.record, Entry)
+        ]
+        return cause_of(entered[-1]) if entered else Cause.LATE_DATA
 
     def wants(self, frame: Frame) -> bool:
         return frame.stream in self.order
@@ -166,17 +180,22 @@ class Session:
         return True
 
     def apply(self, record: Lifecycle, offset: int) -> None:
-        """Takes in a lifecycle record of the run."""
+        """Takes in a lifecycle record of the run, or what somebody has entered."""
         self.changes += 1
-        self.reached = offset + 1
         logged = Logged(offset, record)
         self.lifecycle.append(logged)
+        if self.stage in {Stage.CLOSING, Stage.SUPERSEDING}:
+            self.late_after_cut = offset + 1
+            return
+        self.reached = offset + 1
         if self.need is not None:
             self.need.hold(logged, 200)
         if not self.catching_up:
             self.evaluator.apply(record)
         if isinstance(record, RunEnded):
             self.stage = Stage.ENDING
+        if isinstance(record, Entry) and self.need is None and self.evaluator.needs_rebuild:
+            self.need = Need(cause_of(record), self.reached)
 
     def advance(self) -> tuple[Transition, ...]:
         """Judges what may be released; a criterion that a late record has touched asks for a rebuild."""

@@ -151,6 +151,10 @@ def _core(criterion: Any) -> str:
     }[scope]
 
 
+def _inspection(criterion: Any) -> str:
+    return "passed, as a second person has confirmed" if criterion.second_person else "passed, as a person has entered"
+
+
 EXPANSIONS: dict[str, Expansion] = {
     "band": lambda c: f"always({_in_band(c)})",
     "balance": _balance,
@@ -176,4 +180,6 @@ EXPANSIONS: dict[str, Expansion] = {
     "success_rate": _success,
     "mtbf": _mtbf,
     **dict.fromkeys(FORMULA_KINDS, _core),
+    "lab_result": lambda c: f"{_limited(c, 'x')}  of the confirmed result x",
+    "inspection": _inspection,
 }

@@ -21,6 +21,7 @@ from services.verification.adapters.views import (
     Position,
     RunView,
 )
+from services.verification.domain.entries import ENTERED
 from services.verification.entrypoints.web.bar import margin_bar
 from services.verification.entrypoints.web.texts import ABSENT, Language
 from shared.kernel.times import SECOND, Micros
@@ -173,10 +174,7 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         ("Time margin", _span(state.get("time_margin"), language)),
         ("Time out of band", _span(state.get("time_out"), language)),
         ("Evidence window", _window(evidence, language)),
-        ("Coverage", f"{100 * quality['coverage']:.2f} %" if quality else ""),
-        ("Longest gap", _span(quality.get("longest_gap"), language)),
-        ("Samples", str(quality.get("samples", ""))),
-        ("Bad samples", str(quality.get("bad_samples", ""))),
+        *(() if row.kind in ENTERED else _quality(quality, language)),
     ]
     return Detail(
         criterion=row.criterion,
@@ -184,6 +182,15 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         text=written(found.document),
         facts=tuple((language.text(name), value) for name, value in facts if value),
         samples=tuple(_sample(position) for position in found.positions),
+    )
+
+
+def _quality(quality: Mapping[str, Any], language: Language) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Coverage", f"{100 * quality['coverage']:.2f} %" if quality else ""),
+        ("Longest gap", _span(quality.get("longest_gap"), language)),
+        ("Samples", str(quality.get("samples", ""))),
+        ("Bad samples", str(quality.get("bad_samples", ""))),
     )
 
 

@@ -18,6 +18,7 @@ from services.verification.adapters.views import RunView
 from services.verification.entrypoints.context import verification
 from services.verification.entrypoints.report_files import html_response, pack_response, pdf_response
 from services.verification.entrypoints.web import presentation as show
+from services.verification.entrypoints.web.entries import show_entries
 from services.verification.entrypoints.web.texts import LANGUAGES, Language, language
 from shared.kernel.errors import Invalid, NotFound
 from shared.kernel.times import SECOND, micros
@@ -89,6 +90,7 @@ async def run_page(request: Request, run: str, c: str = "") -> Response:
         reader,
         "run.html",
         **_rows(view, reader, c),
+        entries=show_entries(view, reader),
         curves=all(file.exists() for file in _VENDORED.values()),
         live=f"/live?{urlencode({'page': 'run', 'id': run})}",
         cursor=view.cursor,
@@ -100,6 +102,13 @@ async def run_head(request: Request, run: str) -> Response:
     view = await _view(request, run)
     reader = _reader(request, view.head.zone)
     return _html(request, reader, "run_head.html", head=show.head(view, reader))
+
+
+@router.get("/runs/{run}/entries", name="pages.run_entries")
+async def run_entries(request: Request, run: str) -> Response:
+    view = await _view(request, run)
+    reader = _reader(request, view.head.zone)
+    return _html(request, reader, "run_entries.html", entries=show_entries(view, reader))
 
 
 @router.get("/runs/{run}/criteria", name="pages.criteria_rows")
