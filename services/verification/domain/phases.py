@@ -33,12 +33,13 @@ COMMAND, CONDITION = "command", "condition"
 
 
 class When(Enum):
-    """When a command takes effect: now; in its turn among the conditions' boundaries; or too late, behind boundaries that were found
-    without it, which asks for a rebuild."""
+    """When a command takes effect: now; in its turn among the conditions' boundaries; too late, behind boundaries that were found without
+    it, which asks for a rebuild; or never, because a condition has begun its phase."""
 
     NOW = "now"
     IN_TURN = "in_turn"
     TOO_LATE = "too_late"
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ class PhaseWatch:
         if at <= self.reached and not unchanged:
             return When.TOO_LATE
         self.settled = self.settled or phase is None
-        return When.NOW
+        return When.NOW if self._counts(phase) else When.NEVER
 
     def advance(
         self, rows: Mapping[str, StreamRows], columns: Mapping[str, int], upto: Micros | None, end: Micros

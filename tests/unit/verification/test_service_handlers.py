@@ -93,6 +93,7 @@ class Runs:
     runs: dict[str, Run] = field(default_factory=dict)
     given: list[CommandRecord] = field(default_factory=list)
     announced: list[Announcement] = field(default_factory=list)
+    by_condition: frozenset[str] = frozenset()
 
     async def insert(self, run: Run) -> bool:
         return self.runs.setdefault(run.run, run) is run
@@ -108,6 +109,9 @@ class Runs:
 
     async def save(self, run: Run) -> None:
         self.runs[run.run] = run
+
+    async def begun_by_condition(self, run: str) -> frozenset[str]:
+        return self.by_condition
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
         self.announced.append(announcement)
