@@ -358,7 +358,7 @@ class RunEvaluator:
                 start=start,
                 end=None if end == FAR else end,
                 starts_by=CONDITION if (START, name) in by_condition else COMMAND,
-                ends_by=None if end == FAR else CONDITION if (END, name) in by_condition else COMMAND,
+                ends_itself=(END, name) in by_condition,
             )
             for name, (start, end) in sorted(self._phases.items(), key=lambda item: item[1])
         )

@@ -54,13 +54,14 @@ class ConditionPlan:
 
 @dataclass(frozen=True, slots=True)
 class PhaseSpan:
-    """A phase [start, end) of a run; `end` None while it lasts. `starts_by`, `ends_by`: command or condition."""
+    """A phase [start, end) of a run; `end` None while it lasts. `starts_by`: command or condition. `ends_itself`: by a condition of its own,
+    and not by the phase that follows or the run's end."""
 
     phase: str
     start: Micros
     end: Micros | None
     starts_by: str
-    ends_by: str | None
+    ends_itself: bool
 
 
 def compile_conditions(criteria: model.CriteriaSet, channels: Channels) -> tuple[ConditionPlan, ...]:

@@ -197,6 +197,15 @@ async def test_a_key_repeated_answers_as_before_and_a_reused_one_is_refused(worl
     assert reused.value.code == "run_command_key_reused"
 
 
+async def test_a_phase_that_a_condition_has_begun_takes_no_command(world: World) -> None:
+    # V-3
+    await world.give("start", 0)
+    world.runs.by_condition = frozenset({"work"})
+    problem = refusal(await world.give("phase", MINUTE, phase="work"))
+    assert problem is not None
+    assert problem.code == "run_phase_repeated"
+
+
 @pytest.mark.parametrize(
     ("command", "at", "phase", "code"),
     [

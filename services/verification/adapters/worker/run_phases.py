@@ -38,13 +38,13 @@ async def tell(
 async def read(connection: Connection, run: str) -> tuple[PhaseSpan, ...]:
     """As they were last written, in order of their start."""
     cursor = await connection.execute(
-        """select phase, started_at, ended_at, starts_by, ends_by from verification.run_phase
+        """select phase, started_at, ended_at, starts_by, ends_itself from verification.run_phase
            where run_id = %s order by started_at, ended_at""",
         (run,),
     )
     return tuple(
-        PhaseSpan(phase, micros(start), None if end is None else micros(end), starts_by, ends_by)
-        for phase, start, end, starts_by, ends_by in await cursor.fetchall()
+        PhaseSpan(phase, micros(start), None if end is None else micros(end), starts_by, ends_itself)
+        for phase, start, end, starts_by, ends_itself in await cursor.fetchall()
     )
 
 
@@ -52,7 +52,7 @@ def _boundaries(spans: Sequence[PhaseSpan]) -> Iterator[tuple[str, str, Micros]]
     for span in spans:
         if span.starts_by == CONDITION:
             yield "started", span.phase, span.start
-        if span.ends_by == CONDITION and span.end is not None:
+        if span.ends_itself and span.end is not None:
             yield "ended", span.phase, span.end
 
 
@@ -60,7 +60,7 @@ async def _write(connection: Connection, subject: Subject, spans: Sequence[Phase
     await connection.execute("delete from verification.run_phase where run_id = %s", (subject.run,))
     for span in spans:
         await connection.execute(
-            """insert into verification.run_phase (run_id, phase, started_at, ended_at, starts_by, ends_by, evaluation)
+            """insert into verification.run_phase (run_id, phase, started_at, ended_at, starts_by, ends_itself, evaluation)
                values (%s, %s, %s, %s, %s, %s, %s)""",
             (
                 subject.run,
@@ -68,7 +68,7 @@ async def _write(connection: Connection, subject: Subject, spans: Sequence[Phase
                 utc(span.start),
                 None if span.end is None else utc(span.end),
                 span.starts_by,
-                span.ends_by,
+                span.ends_itself,
                 subject.evaluation,
             ),
         )
