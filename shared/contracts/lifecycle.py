@@ -141,7 +141,11 @@ class GapSeen(msgspec.Struct, frozen=True, tag="gap_seen"):
 
 
 class InstrumentAnnotated(msgspec.Struct, frozen=True, tag="annotated"):
-    """A person's note on a stretch of an instrument's time; it explains a state and never overwrites a measurement."""
+    """A person's note on [from_, to) of an instrument's time; it explains a state and never overwrites a measurement.
+
+    `responsible` may name the party that answers for the time; '' leaves that to the state model. Of several notes on an instant the one
+    noted last is in force.
+    """
 
     event_id: Text
     line: Text
@@ -149,14 +153,37 @@ class InstrumentAnnotated(msgspec.Struct, frozen=True, tag="annotated"):
     from_: Micros
     to: Micros
     reason: Text
-    responsible: Text
     who: Text
+    responsible: str = ""
+    noted_at: Micros = 0
+
+
+class AnnotationWithdrawn(msgspec.Struct, frozen=True, tag="annotation_withdrawn"):
+    """The note with the event id `annotation` is not in force any more; what it covered is as if it had never been said."""
+
+    event_id: Text
+    line: Text
+    instrument: Text
+    annotation: Text
+    reason: Text
+    who: Text
+    noted_at: Micros = 0
 
 
 Entry = ResultEntered | ResultConfirmed | DeviationAccepted
 """What people enter of a run, also after its end."""
 
-LineRecord = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded | Entry | GapSeen | InstrumentAnnotated
+LineRecord = (
+    RunStarted
+    | PhaseStarted
+    | RunHeld
+    | RunRestarted
+    | RunEnded
+    | Entry
+    | GapSeen
+    | InstrumentAnnotated
+    | AnnotationWithdrawn
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[LineRecord] = msgspec.msgpack.Decoder(LineRecord)

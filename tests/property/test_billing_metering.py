@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from services.billing.domain.exact import NANO, divide_half_even, nano
 from services.billing.domain.line_meter import MeterPlan
 from services.billing.domain.readings import Readings
-from services.billing.domain.run_timeline import RunRecord
 from services.billing.domain.segment import Segment
 from shared.contracts.frame import Quality
+from shared.contracts.lifecycle import AnnotationWithdrawn, InstrumentAnnotated, LineRecord
 from shared.kernel.times import HOUR, MINUTE, Micros
 from tests.unit.billing.domain_builders import (
     MODEL,
@@ -33,7 +33,7 @@ from tests.unit.billing.domain_builders import (
 PLANS = (plan(), plan(MODEL.replace("patience: 700 h", "patience: 20 min")))
 """One that waits for every stream, one that goes on without a silent one and computes again when it speaks."""
 
-Item = Readings | RunRecord
+Item = Readings | LineRecord
 FEW = settings().max_examples * 2 // 5
 """An example is a whole story: fewer of them than of small ones."""
 
@@ -43,12 +43,12 @@ class Story:
     """Frames in the order of their time, and the run records among them."""
 
     frames: tuple[Readings, ...]
-    records: tuple[RunRecord, ...]
+    records: tuple[LineRecord, ...]
 
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """Three hours of two streams at odd instants, with gaps, missing and bad cells, and one run."""
+    """Three hours of two streams at odd instants, with gaps, missing and bad cells, one run, and people's notes."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     frames: list[Readings] = []
     for stream, width, period in (("l1/reactor", 2, 3.0), ("l1/drive", 1, 5.0)):
@@ -72,13 +72,30 @@ def stories(draw: st.DrawFn) -> Story:
             start, seq = stop, seq + 1
     frames.sort(key=lambda readings: int(readings.times[-1]))
     start_at, hold_at, end_at = sorted(random.uniform(2, 176, size=3).round(3).tolist())
-    records = [
+    records: list[LineRecord] = [
         *run_records(start=start_at, end=end_at),
         phase("cleaning", round((start_at + end_at) / 2, 3)),
         held(hold_at),
         restarted(round((hold_at + end_at) / 2, 3)),
+        *_notes(random),
     ]
     return Story(tuple(frames), tuple(records))
+
+
+def _notes(random: np.random.Generator) -> list[LineRecord]:
+    """Up to three notes that may overlap, begin before the first sample or end after the last one; the first may be withdrawn."""
+    notes: list[LineRecord] = []
+    for number in range(int(random.integers(0, 4))):
+        start, end = sorted((T0 + random.integers(-20, 220, size=2) * MINUTE + [0, 1]).tolist())
+        instrument, party = random.choice(["l1/reactor", "l1/drive"]), random.choice(["", "platform", "utility"])
+        notes.append(
+            InstrumentAnnotated(f"n{number}", "l1", str(instrument), start, end, "why", "li", str(party), number)
+        )
+    if notes and random.random() < 0.4:
+        first = notes[0]
+        assert isinstance(first, InstrumentAnnotated)
+        notes.append(AnnotationWithdrawn("w0", "l1", first.instrument, "n0", "a mistake", "li", 9))
+    return notes
 
 
 def undisturbed(story: Story, of: MeterPlan = PLANS[0]) -> MeterBench:

@@ -6,15 +6,23 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from services.billing.domain.e10 import Responsible
 from services.billing.domain.ledger import LedgerRow
-from services.billing.domain.segment import Evidence, MeteredQuantity, OffsetRange, QuantityKind, SequenceRange
+from services.billing.domain.segment import (
+    Annotation,
+    Evidence,
+    MeteredQuantity,
+    OffsetRange,
+    QuantityKind,
+    SequenceRange,
+)
 from shared.kernel.times import SECOND, Micros, micros, utc
 from shared.storage.pool import Connection
 
 _columns = (
     "l.ledger_seq, l.tenant, l.source, l.event_id, l.segment_key, l.revision, l.void, l.line, l.instrument, l.customer, l.project, l.run,"
     " l.phase, l.service_code, l.tariff, l.state, l.sub_state, l.reason, l.responsible, l.start_at, l.end_at, l.measured_s, l.inferred_s,"
-    " l.unknown_s, l.content_hash, l.evidence"
+    " l.unknown_s, l.content_hash, l.evidence, l.annotation"
 )
 
 _head = (
@@ -66,7 +74,7 @@ async def customer_slice(
 
 
 def _row(row: tuple[Any, ...]) -> LedgerRow:
-    *head, start, end, measured, inferred, unknown, content, evidence, quantities = row
+    *head, start, end, measured, inferred, unknown, content, evidence, annotation, quantities = row
     return LedgerRow(
         **dict(zip(_head, head, strict=True)),
         start=micros(start),
@@ -77,6 +85,7 @@ def _row(row: tuple[Any, ...]) -> LedgerRow:
         quantities=tuple(_quantities(quantities)),
         content_hash=content,
         evidence=_evidence(evidence),
+        annotation=None if annotation is None else _annotation(annotation),
     )
 
 
@@ -93,6 +102,12 @@ def _evidence(document: dict[str, Any]) -> Evidence:
         samples=document["samples"],
         digest=document["digest"],
         offsets=None if offsets is None else OffsetRange(offsets["partition"], offsets["first"], offsets["last"]),
+    )
+
+
+def _annotation(document: dict[str, Any]) -> Annotation:
+    return Annotation(
+        document["id"], document["who"], document["model_reason"], Responsible(document["model_responsible"])
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from services.billing.domain.usage import Usage, evidence_document, seconds_text
+from services.billing.domain.usage import Usage, annotation_document, evidence_document, seconds_text
 from shared.kernel.canonical import decimal_text
 from shared.kernel.errors import Reject
 from shared.kernel.times import to_rfc3339
@@ -22,7 +22,7 @@ Identity = tuple[str, str, str]
 _ledger_columns = (
     "ledger_seq, tenant, source, event_id, segment_key, revision, supersedes, void, model_digest, line, instrument, customer, project, run, phase,"
     " held, service_code, tariff, state, sub_state, reason, responsible, start_at, end_at, measured_s, inferred_s, unknown_s, evidence,"
-    " content_hash"
+    " content_hash, annotation"
 )
 _special = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -159,7 +159,10 @@ def _ledger_line(seq: int, usage: Usage) -> str:
             seconds_text(segment.inferred),
             seconds_text(segment.unknown),
             _cell(orjson.dumps(evidence_document(segment.evidence)).decode()),
-            usage.content_hash + "\n",
+            usage.content_hash,
+            "\\N\n"
+            if segment.annotation is None
+            else _cell(orjson.dumps(annotation_document(segment.annotation)).decode()) + "\n",
         )
     )
 

@@ -16,7 +16,7 @@ _query = """
     select m.line, l.platform_id as platform, s.version as state_model, m.partition, m.stale_since, m.updated_at,
            (select max(g.end_at) from billing.segment g where g.line = m.line) as closed_until,
            (select count(*) from billing.outbox o where o.published_seq is null and o.key = m.line) as waiting_to_publish,
-           (select count(*) from billing.outbox o where o.key = m.line and o.published_seq is not null
+           (select count(*) from billing.outbox o where o.key = m.line and o.topic = %(usage)s and o.published_seq is not null
               and not exists (select from billing.usage_event e where e.id = o.event_id::text and e.tenant = l.platform_id
                                 and e.source = '/platforms/' || l.platform_id || '/lines/' || m.line || '/meter')) as waiting_to_record,
            (select next_offset from messaging.position p
@@ -37,7 +37,14 @@ async def meters(
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             _query,
-            {"meter": METER, "sink": SINK, "topic": topics.line_records, "platform": platform, "line": line},
+            {
+                "meter": METER,
+                "sink": SINK,
+                "topic": topics.line_records,
+                "usage": topics.usage_events,
+                "platform": platform,
+                "line": line,
+            },
         )
         rows = await cursor.fetchall()
     return [_status(row) for row in rows]

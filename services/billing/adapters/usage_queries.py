@@ -179,7 +179,17 @@ def _segment(row: Mapping[str, Any], quantities_: list[dict[str, Any]]) -> dict[
             "phase",
             "held",
         ),
-        *("service_code", "tariff", "state", "sub_state", "reason", "responsible", "evidence", "content_hash"),
+        *(
+            "service_code",
+            "tariff",
+            "state",
+            "sub_state",
+            "reason",
+            "responsible",
+            "annotation",
+            "evidence",
+            "content_hash",
+        ),
     )
     return (
         {"platform": row["tenant"], "key": str(row["segment_key"])}

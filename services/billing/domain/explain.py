@@ -25,7 +25,7 @@ from typing import Any
 
 from services.billing.domain.ledger import LedgerRow
 from services.billing.domain.tariff import Tier
-from services.billing.domain.usage import evidence_document
+from services.billing.domain.usage import annotation_document, evidence_document
 from shared.kernel.canonical import decimal_text
 from shared.kernel.errors import Invalid
 from shared.kernel.money import CONTEXT, add, multiply, round_to_fen, total
@@ -260,7 +260,8 @@ def _op(node: Node) -> str:
 
 
 def _leaf(row: LedgerRow, value: Decimal, unit: str) -> dict[str, Any]:
-    return {
+    noted = {} if row.annotation is None else {"annotation": annotation_document(row.annotation)}
+    return noted | {
         "op": "segment",
         "value": decimal_text(value),
         "unit": unit,

@@ -3,7 +3,7 @@ however they are cut into batches.
 
 At an instant, in this order: time up to it is accounted with what held before; at the start of a clock hour the segment closes and the carry
 is kept as a checkpoint; rows are applied; values older than their `max_age` are dropped; conditions and rules are decided; the segment
-closes where the outcome or the run's context changes.
+closes where the outcome, the run's context or the annotation in force changes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+from services.billing.domain.annotations import Annotations
 from services.billing.domain.conditions import ComparatorState, decide, due, observe, settle
 from services.billing.domain.exact import decimal_of_nano, divide_half_even, nano, register_reading
 from services.billing.domain.local_hours import LocalHours
@@ -54,6 +55,7 @@ class InstrumentMeter:
     model: InstrumentModel
     hours: LocalHours
     timeline: RunTimeline
+    notes: Annotations
     state: InstrumentState
     _channels: dict[str, list[tuple[int, int]]] = field(init=False)
     _max_ages: list[Micros] = field(init=False)
@@ -158,8 +160,8 @@ class InstrumentMeter:
         instants = [self.state.hour_end]
         if index < len(released):
             instants.append(released[index][1].at)
-        if (change := self.timeline.next_change(carry.now)) is not None:
-            instants.append(change)
+        changes = (self.timeline.next_change(carry.now), self.notes.of(self.model.instrument).next_change(carry.now))
+        instants.extend(change for change in changes if change is not None)
         if carry.basis == INFERRED and carry.unknown_since is not None:
             instants.append(carry.unknown_since + self.model.gap.hold)
         for held, max_age in zip(carry.held, self._max_ages, strict=True):
@@ -178,11 +180,15 @@ class InstrumentMeter:
             self._start_hour(at)
         edges = self._observe(at, rows)
         context = self.timeline.context(at)
-        outcome = self._decide(at, context)
-        if state.open is not None and (state.open.outcome != outcome or state.open.context != context):
+        outcome, note = self._decide(at, context), self.notes.of(self.model.instrument).at(at)
+        if state.open is not None and (state.open.outcome, state.open.context, state.open.note) != (
+            outcome,
+            context,
+            note,
+        ):
             self._close(closed)
         if state.open is None:
-            state.open = self._opened(at, outcome, context)
+            state.open = self._opened(at, outcome, context, note)
         self._count(state.open, rows, edges)
 
     def _accumulate(self, to: Micros) -> None:
@@ -268,14 +274,16 @@ class InstrumentMeter:
         carry.basis = INFERRED
         return carry.known
 
-    def _opened(self, at: Micros, outcome: int, context: RunContext) -> OpenSegment:
+    def _opened(self, at: Micros, outcome: int, context: RunContext, note: str) -> OpenSegment:
         carry = self._carry()
         provenance = Provenance()
         for held in carry.held:
             if held is not None:
                 include(provenance, held.frame)
         tallies = [Tally(opened_at=register) for register in carry.registers]
-        return OpenSegment(start=at, outcome=outcome, context=context, tallies=tallies, provenance=provenance)
+        return OpenSegment(
+            start=at, outcome=outcome, context=context, tallies=tallies, provenance=provenance, note=note
+        )
 
     def _count(self, open_: OpenSegment, rows: list[tuple[str, Row]], edges: list[str]) -> None:
         """Take an instant's rows, maxima and edges into the segment that holds it."""
@@ -299,6 +307,9 @@ class InstrumentMeter:
 
     def _segment(self, open_: OpenSegment, carry: Carry, *, provisional: bool = False) -> Segment:
         outcomes = [*(rule.outcome for rule in self.model.rules), self.model.default, self.model.gap.outcome]
+        outcome, annotation = outcomes[open_.outcome], None
+        if open_.note:
+            outcome, annotation = self.notes.explain(open_.note, outcome)
         return Segment(
             model=self.identity.model,
             platform=self.identity.platform,
@@ -306,7 +317,7 @@ class InstrumentMeter:
             instrument=self.model.instrument,
             start=open_.start,
             end=carry.now,
-            outcome=outcomes[open_.outcome],
+            outcome=outcome,
             context=open_.context,
             measured=open_.measured,
             inferred=open_.inferred,
@@ -315,6 +326,7 @@ class InstrumentMeter:
             evidence=evidence_of(open_.provenance),
             revision=open_.revision,
             provisional=provisional,
+            annotation=annotation,
         )
 
     def _quantities(self, open_: OpenSegment, carry: Carry) -> tuple[MeteredQuantity, ...]:

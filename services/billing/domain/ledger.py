@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.billing.domain.segment import Evidence, MeteredQuantity, Segment
+from services.billing.domain.segment import Annotation, Evidence, MeteredQuantity, Segment
 from services.billing.domain.usage import Usage
 from shared.kernel.errors import Invalid
 from shared.kernel.times import Micros
@@ -47,6 +47,7 @@ class LedgerRow:
     quantities: tuple[MeteredQuantity, ...]
     content_hash: str
     evidence: Evidence
+    annotation: Annotation | None = None
 
     @property
     def billable(self) -> Micros:
@@ -83,6 +84,7 @@ def ledger_row(usage: Usage, ledger_seq: int) -> LedgerRow:
         quantities=segment.quantities,
         content_hash=usage.content_hash,
         evidence=segment.evidence,
+        annotation=segment.annotation,
     )
 
 

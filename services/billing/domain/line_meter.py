@@ -16,7 +16,8 @@
 
 An instrument's frontier is the least watermark of its streams; nobody waits for a stream more than the model's `patience` behind the line's
 newest sample, nor, once a run has ended, for anything before its end. What arrives behind the frontier is late, makes the instrument stale
-from that clock hour on and changes nothing until `rebuild`. So the segments in force are a function of the set of records, not of their order.
+from that clock hour on and changes nothing until `rebuild`. A person's note on time that is metered
+already is late in the same way. So the segments in force are a function of the set of records, not of their order.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from enum import StrEnum
 
 import msgspec
 
+from services.billing.domain.annotations import Annotations, NoteRecord
 from services.billing.domain.instrument_meter import InstrumentMeter, MeterIdentity
 from services.billing.domain.local_hours import local_hours
 from services.billing.domain.meter_state import InstrumentState, LineState
@@ -34,7 +36,14 @@ from services.billing.domain.readings import Readings, SeenSequences, rows_of
 from services.billing.domain.run_timeline import RunTimeline
 from services.billing.domain.segment import Segment
 from services.billing.domain.state_model import StateModel
-from shared.contracts.lifecycle import Entry, GapSeen, InstrumentAnnotated, LineRecord, RunEnded
+from shared.contracts.lifecycle import (
+    AnnotationWithdrawn,
+    Entry,
+    GapSeen,
+    InstrumentAnnotated,
+    LineRecord,
+    RunEnded,
+)
 from shared.contracts.registry import Platform, Stream
 from shared.kernel.times import Micros
 
@@ -82,11 +91,17 @@ class LineMeter:
             instruments={instrument.instrument: InstrumentState() for instrument in model.instruments},
         )
         self._timeline = RunTimeline(self._state.records)
+        self._notes = Annotations(self._state.notes)
         identity = MeterIdentity(model.digest, plan.platform.id, model.line)
         hours = local_hours(plan.platform.time_zone)
         self._meters = {
             instrument.instrument: InstrumentMeter(
-                identity, instrument, hours, self._timeline, self._state.instruments[instrument.instrument]
+                identity,
+                instrument,
+                hours,
+                self._timeline,
+                self._notes,
+                self._state.instruments[instrument.instrument],
             )
             for instrument in model.instruments
         }
@@ -129,10 +144,15 @@ class LineMeter:
         return Arrival.ACCEPTED
 
     def apply(self, record: LineRecord) -> bool:
-        """Take a run record. False when it was known, or is of a kind that does not concern the meter (gaps show in the readings; a
-        person's note explains and changes nothing)."""
-        if isinstance(record, GapSeen | InstrumentAnnotated | Entry):
+        """Take a run record or a person's note. False when it was known, or does not concern the meter (gaps show in the
+        readings; what people enter of a run is the verification's).
+
+        Raises Reject(annotation_text | annotation_range | annotation_responsible).
+        """
+        if isinstance(record, GapSeen | Entry):
             return False
+        if isinstance(record, InstrumentAnnotated | AnnotationWithdrawn):
+            return self._annotate(record)
         if not self._timeline.add(record):
             return False
         if isinstance(record, RunEnded):
@@ -141,6 +161,15 @@ class LineMeter:
             if meter.frontier is not None and record.at <= meter.frontier:
                 self._make_stale(meter, record.at)
         return True
+
+    def _annotate(self, record: NoteRecord) -> bool:
+        meter = self._meters.get(record.instrument)
+        if meter is None:
+            return False
+        note = self._notes.add(record)
+        if note is not None:
+            self._say_again(meter, note.from_, note.to)
+        return note is not None
 
     def advance(self) -> list[Segment]:
         """Process what may be processed; the segments that closed, by instrument and time."""
@@ -206,6 +235,12 @@ class LineMeter:
     def _has_seen(self, stream: str, boot: str, seq: int) -> bool:
         sequences = self._state.seen.get(stream, {}).get(boot)
         return sequences is not None and seq in sequences
+
+    def _say_again(self, meter: InstrumentMeter, start: Micros, end: Micros) -> None:
+        """What was learnt about [start, end) makes the part of it that is metered stale."""
+        origin, frontier = meter.state.origin, meter.frontier
+        if origin is not None and frontier is not None and start <= frontier and end > origin:
+            self._make_stale(meter, max(start, origin))
 
     def _make_stale(self, meter: InstrumentMeter, instant: Micros) -> None:
         since = meter.restart_point(instant)

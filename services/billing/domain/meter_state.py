@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from services.billing.domain.annotations import NoteRecord
 from services.billing.domain.conditions import ComparatorState
 from services.billing.domain.readings import Row, SeenSequences, SourceFrame
 from services.billing.domain.run_timeline import RunRecord
@@ -60,7 +61,7 @@ class Provenance(msgspec.Struct):
 
 
 class OpenSegment(msgspec.Struct):
-    """`revision` is above 0 when a rebuild has opened again what was emitted as closed."""
+    """`revision` is above 0 when a rebuild has opened again what was emitted as closed. `note` is the annotation in force, '' for none."""
 
     start: Micros
     outcome: int
@@ -71,6 +72,7 @@ class OpenSegment(msgspec.Struct):
     inferred: Micros = 0
     unknown: Micros = 0
     revision: int = 0
+    note: str = ""
 
 
 class InstrumentState(msgspec.Struct):
@@ -94,5 +96,6 @@ class LineState(msgspec.Struct):
     model: str
     instruments: dict[str, InstrumentState]
     records: dict[str, RunRecord] = {}
+    notes: dict[str, NoteRecord] = {}
     seen: dict[str, dict[str, SeenSequences]] = {}
     forced: Micros | None = None

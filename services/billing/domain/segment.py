@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.billing.domain.e10 import StateOutcome
+from services.billing.domain.e10 import Responsible, StateOutcome
 from shared.kernel.canonical import decimal_text, sha256_hex
 from shared.kernel.ids import stable_id
 from shared.kernel.times import Micros
@@ -85,6 +85,17 @@ class RunContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotation:
+    """A person's note that is in force over a whole segment, by its event id, and the reason and responsible party that the state model had
+    decided: the segment's outcome has the note's instead."""
+
+    id: str
+    who: str
+    model_reason: str
+    model_responsible: Responsible
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """See the module's text. `key` is the identity for ever, `revision` counts from 0; a `void` segment says that what its key named before
     is no longer so (its boundaries moved). `provisional` marks the open one."""
@@ -105,6 +116,7 @@ class Segment:
     revision: int = 0
     void: bool = False
     provisional: bool = False
+    annotation: Annotation | None = None
 
     @property
     def key(self) -> UUID:
@@ -139,6 +151,8 @@ class Segment:
             [evidence.frames, evidence.samples, evidence.digest],
             [[r.stream, r.boot, r.seq_from, r.seq_to] for r in evidence.ranges],
         ]
+        if (note := self.annotation) is not None:
+            facts.append(["annotation", note.id, note.who, note.model_reason, note.model_responsible.value])
         return sha256_hex(msgspec.json.encode(facts))
 
 

@@ -18,6 +18,7 @@ import msgspec
 from services.billing.domain.e10 import EquipmentState, Responsible, StateOutcome, SubState
 from services.billing.domain.segment import (
     HOLD_RULE,
+    Annotation,
     Evidence,
     MeteredQuantity,
     OffsetRange,
@@ -80,6 +81,15 @@ class _Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rule: Text
 
 
+class _Annotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's note in force (B-1), and what the state model had decided."""
+
+    id: Name
+    who: Name
+    model_reason: Text
+    model_responsible: Responsible
+
+
 class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: Name
     key: UUID
@@ -106,6 +116,7 @@ class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantities: Annotated[list[_Quantity], msgspec.Meta(max_length=64)]
     evidence: _Evidence
     content_hash: Hex
+    annotation: _Annotation | None = None
     provisional: Literal[False] = False
 
 
@@ -192,9 +203,10 @@ def _usage(identity: str, source: str, data: _Data) -> Usage:
 
 
 def segment_document(segment: Segment) -> dict[str, Any]:
-    """The segment as JSON values: decimals and seconds as strings, instants as RFC 3339."""
+    """The segment as JSON values: decimals and seconds as strings, instants as RFC 3339. What does not apply to it is left out."""
     outcome, context, key = segment.outcome, segment.context, segment.key
-    return {
+    noted = {} if segment.annotation is None else {"annotation": annotation_document(segment.annotation)}
+    return noted | {
         "tenant": segment.platform,
         "key": str(key),
         "revision": segment.revision,
@@ -233,6 +245,16 @@ def segment_document(segment: Segment) -> dict[str, Any]:
             for quantity in segment.quantities
         ],
         "evidence": evidence_document(segment.evidence),
+    }
+
+
+def annotation_document(annotation: Annotation) -> dict[str, Any]:
+    """The note by its id and who said it, and what the state model had decided."""
+    return {
+        "id": annotation.id,
+        "who": annotation.who,
+        "model_reason": annotation.model_reason,
+        "model_responsible": annotation.model_responsible.value,
     }
 
 
@@ -312,4 +334,12 @@ def _segment(data: _Data) -> Segment:
         ),
         revision=data.revision,
         void=data.void,
+        annotation=None
+        if data.annotation is None
+        else Annotation(
+            data.annotation.id,
+            data.annotation.who,
+            data.annotation.model_reason,
+            data.annotation.model_responsible,
+        ),
     )

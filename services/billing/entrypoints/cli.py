@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import click
-import orjson
 
 from services.billing.adapters import closing, usage_queries
 from services.billing.adapters.invoice_tables import read_lines
@@ -19,19 +16,13 @@ from services.billing.config import ApiSettings, MeterSettings, RecorderSettings
 from services.billing.domain.tariff_file import load_tariff
 from services.billing.entrypoints import api, meter, recorder
 from services.billing.entrypoints.asking import instant
+from services.billing.entrypoints.cli_annotations import annotation
+from services.billing.entrypoints.command import database, in_transaction, print_json, refusing
 from services.billing.entrypoints.invoices import document
-from shared.kernel.errors import Problem
 from shared.observability.process import run_process
-from shared.storage.pool import Connection, connect
+from shared.storage.pool import Connection
 from shared.storage.registry import read_registry
 
-T = TypeVar("T")
-_database = click.option(
-    "--database-url",
-    envvar="PILOTLINE_DATABASE_URL",
-    required=True,
-    help="TimescaleDB; default $PILOTLINE_DATABASE_URL",
-)
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _who = click.option("--by", default="command line", help="who publishes or closes; kept with it")
 
@@ -39,6 +30,9 @@ _who = click.option("--by", default="command line", help="who publishes or close
 @click.group("billing")
 def group() -> None:
     """Meter the use of equipment and bill it."""
+
+
+group.add_command(annotation)
 
 
 @group.command("meter")
@@ -71,7 +65,7 @@ def tariff() -> None:
 @_file
 def tariff_check(file: Path) -> None:
     """Check FILE without a database."""
-    found = _refusing(lambda: load_tariff(_text(file)))
+    found = refusing(lambda: load_tariff(_text(file)))
     click.echo(f"{found.id} version {found.version}: {len(found.charges)} charges, digest {found.digest}")
 
 
@@ -79,11 +73,13 @@ def tariff_check(file: Path) -> None:
 @_file
 @click.option("--platform", required=True)
 @_who
-@_database
+@database
 def tariff_publish(file: Path, platform: str, by: str, database_url: str) -> None:
     """Publish FILE for ever. The same file again changes nothing."""
     text = _text(file)
-    found, published = _run(database_url, lambda connection: publish_tariff(connection, platform, text, by=by))
+    found, published = in_transaction(
+        database_url, lambda connection: publish_tariff(connection, platform, text, by=by)
+    )
     click.echo(
         f"{found.id} version {found.version} {'published' if published else 'was published before'}: {found.digest}"
     )
@@ -96,7 +92,7 @@ def state_model() -> None:
 
 @state_model.command("check")
 @_file
-@_database
+@database
 def state_model_check(file: Path, database_url: str) -> None:
     """Check FILE against the registry."""
     text = _text(file)
@@ -104,13 +100,13 @@ def state_model_check(file: Path, database_url: str) -> None:
     async def work(connection: Connection) -> str:
         return check_state_model(text, await read_registry(connection)).digest
 
-    click.echo(f"{file.name}: digest {_run(database_url, work)}")
+    click.echo(f"{file.name}: digest {in_transaction(database_url, work)}")
 
 
 @state_model.command("publish")
 @_file
 @_who
-@_database
+@database
 def state_model_publish(file: Path, by: str, database_url: str) -> None:
     """Publish FILE for ever. The same file again changes nothing."""
     text = _text(file)
@@ -118,7 +114,7 @@ def state_model_publish(file: Path, by: str, database_url: str) -> None:
     async def work(connection: Connection) -> tuple[Any, bool]:
         return await publish_state_model(connection, text, await read_registry(connection), by=by)
 
-    found, published = _run(database_url, work)
+    found, published = in_transaction(database_url, work)
     click.echo(
         f"{found.line} version {found.version} {'published' if published else 'was published before'}: {found.digest}"
     )
@@ -137,7 +133,7 @@ def invoice() -> None:
 @click.option("--to", "end", required=True, help="RFC 3339; the first instant that is not billed")
 @click.option("--issuer", help="whose numbers; the platform's by default")
 @click.option("--ledger-seq", type=click.IntRange(1), help="rate up to this row; the whole ledger by default")
-@_database
+@database
 def invoice_draft(
     platform: str,
     customer: str,
@@ -166,13 +162,13 @@ def invoice_draft(
         )
         return await document(connection, await closing.draft(connection, request))
 
-    _print(_run(database_url, work))
+    print_json(in_transaction(database_url, work))
 
 
 @invoice.command("finalise")
 @click.argument("invoice_id", type=click.UUID)
 @_who
-@_database
+@database
 def invoice_finalise(invoice_id: UUID, by: str, database_url: str) -> None:
     """Give the draft its number; it never changes again."""
 
@@ -180,31 +176,31 @@ def invoice_finalise(invoice_id: UUID, by: str, database_url: str) -> None:
         await closing.finalise(connection, invoice_id, by=by)
         return await document(connection, invoice_id)
 
-    _print(_run(database_url, work))
+    print_json(in_transaction(database_url, work))
 
 
 @invoice.command("verify")
 @click.argument("invoice_id", type=click.UUID)
-@_database
+@database
 def invoice_verify(invoice_id: UUID, database_url: str) -> None:
     """Rate again from the ledger and compare; exit code 1 when something differs."""
-    proof = _run(database_url, lambda connection: closing.verify(connection, invoice_id))
-    _print(proof)
+    proof = in_transaction(database_url, lambda connection: closing.verify(connection, invoice_id))
+    print_json(proof)
     if not proof["ok"]:
         raise click.exceptions.Exit(1)
 
 
 @invoice.command("show")
 @click.argument("invoice_id", type=click.UUID)
-@_database
+@database
 def invoice_show(invoice_id: UUID, database_url: str) -> None:
     """Print the invoice, and a sentence per line."""
 
     async def work(connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return await document(connection, invoice_id), await read_lines(connection, invoice_id)
 
-    found, lines = _run(database_url, work)
-    _print(found)
+    found, lines = in_transaction(database_url, work)
+    print_json(found)
     for line in lines:
         click.echo(line["sentence"]["en"])
         click.echo(line["sentence"]["zh"])
@@ -220,7 +216,7 @@ def usage() -> None:
 @click.option("--run", "run_id")
 @click.option("--from", "start", help="RFC 3339")
 @click.option("--to", "end", help="RFC 3339")
-@_database
+@database
 def usage_summary(line: str | None, run_id: str | None, start: str | None, end: str | None, database_url: str) -> None:
     """Hours by state and metered quantities, from the ledger."""
 
@@ -233,7 +229,7 @@ def usage_summary(line: str | None, run_id: str | None, start: str | None, end: 
         )
         return await usage_queries.hours(connection, wanted), await usage_queries.quantities(connection, wanted)
 
-    hours, quantities = _run(database_url, work)
+    hours, quantities = in_transaction(database_url, work)
     for row in hours:
         state = f"{row['state']}/{row['sub_state']}" if row["sub_state"] else row["state"]
         click.echo(f"{row['instrument']:24} {state:28} {row['responsible']:14} {row['hours']:>14} h")
@@ -246,25 +242,3 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{file} is not UTF-8") from error
-
-
-def _print(found: dict[str, Any]) -> None:
-    click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
-
-
-def _run(database_url: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """One transaction; a problem becomes one line and exit code 1."""
-
-    async def inside() -> T:
-        async with connect(database_url, name="pilotline-cli") as connection:
-            return await work(connection)
-
-    return _refusing(lambda: asyncio.run(inside()))
-
-
-def _refusing(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except Problem as problem:
-        remedy = f" ({problem.remedy})" if problem.remedy else ""
-        raise click.ClickException(f"{problem.code}: {problem.detail}{remedy}") from problem

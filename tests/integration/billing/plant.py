@@ -280,8 +280,9 @@ def settled(database: str, topics: Topics, *, sent: int) -> bool:
                     - (select count(*) from ingest.outbox),
                   (select count(*) from billing.meter_state where stale_since is not null),
                   (select count(*) from billing.outbox o left join billing.usage_event e on e.id = o.event_id::text
-                   where e.id is null or o.published_seq is null)""",
+                   where o.topic = %s and (e.id is null or o.published_seq is null))""",
         topics.line_records,
         topics.line_records,
+        topics.usage_events,
     )
     return rows[0] == (sent, sent, 0, 0)

@@ -16,7 +16,11 @@ from click.testing import CliRunner
 
 from services.cli import main
 from services.verification.domain.reports.archive import read_layout
-from tests.integration.verification.rig import Batch, Rig, batches
+from services.verification.domain.reports.pack import attachment_name
+from tests.integration.verification.rig import Batch, Rig, batches, until
+from tests.integration.verification.test_entries import begin as begin_with_people
+from tests.integration.verification.test_entries import second_person
+from tests.report_font import have_report_font
 from tests.unit.verification.reports.making import PARTICULARS_TEXT, PROFILE_TEXT
 
 pytestmark = pytest.mark.stack
@@ -81,6 +85,7 @@ async def finished(rig: Rig, run: str = "r", *frames: Batch) -> dict[str, Any]:
 
 async def test_a_report_from_draft_to_a_pack_that_a_stranger_verifies(desk: Desk, rig: Rig) -> None:
     # V-23, V-24, V-25
+    have_report_font()
     run = await finished(rig)
     await desk.open()
     assert stat.S_IMODE((desk.folder / "li.pem").stat().st_mode) == 0o600
@@ -210,6 +215,70 @@ async def test_an_undecided_run_has_no_report(desk: Desk, rig: Rig) -> None:
     assert (await rig.words("r"))["limit"] == "inconclusive"
     await desk.open()
     assert "report_undecided: not decided, and no accepted deviation: limit" in await desk.draft(code=1)
+
+
+async def test_an_accepted_deviation_lets_an_undecided_run_be_reported(desk: Desk, rig: Rig) -> None:
+    # V-23, V-9: recorded by one person, accepted by another; then the report tells it, and its pack still fits.
+    await rig.begin("r")
+    await rig.end("r")
+    await rig.closed("r")
+    await desk.open()
+    async with second_person(rig) as (second, _):
+        for name in [name for name, word in (await rig.words("r")).items() if word == "inconclusive"]:
+            body = {"criterion": name, "kind": "undecided", "reason": "the logger was off"}
+            made = (await rig.client.post("/v1/runs/r/deviations", json=body)).json()
+            assert "report_undecided" in await desk.draft(code=1)
+            accepted = await second.post(f"/v1/runs/r/deviations/{made['deviation']}/accept", json={})
+            assert accepted.status_code == 200, accepted.text
+    number = (await desk.draft()).split()[0]
+    await desk.issue(number)
+    document = json.loads(await desk.call("show", number, "--json"))["document"]
+    assert "limit" in {item["criterion"] for item in document["deviations"]}
+    assert all(item["accepted_by"] != item["recorded_by"] for item in document["deviations"])
+    await desk.call("pack", number, "-o", desk.file("pack.zip"))
+    code, text = await desk.verify("pack.zip", "--quiet")
+    assert code == 0, text
+
+
+async def test_a_laboratory_result_is_in_the_report_and_recomputed(desk: Desk, rig: Rig) -> None:
+    # V-6, V-23, V-25: entered after the end by one person, confirmed by another.
+    await begin_with_people(rig)
+    await rig.send(*batches())
+    await rig.end("r")
+    await rig.closed("r")
+    await desk.open()
+    picture = await rig.client.post(
+        "/v1/runs/r/attachments", content=b"a picture", headers={"content-type": "image/png"}
+    )
+    entries: list[dict[str, Any]] = [
+        {"criterion": "yield", "value": {"value": 95.0, "unit": "%"}, "uncertainty": 0.5},
+        {"criterion": "look", "passed": True, "attachment": picture.json()["sha256"]},
+    ]
+    async with second_person(rig) as (second, _):
+        for body in entries:
+            answer = await rig.client.post("/v1/runs/r/results", json=body)
+            assert answer.status_code == 201, answer.text
+            made = answer.json()
+            assert (await second.post(f"/v1/runs/r/results/{made['entry']}/confirm", json={})).status_code == 200
+
+    async def passed() -> bool:
+        head = (await rig.run("r"))["head"]
+        return (head["verdict"], head["verdict_state"]) == ("pass", "final")
+
+    await until(passed, "verdict with the results")
+    number = (await desk.draft()).split()[0]
+    results = {
+        item["criterion"]: item for item in json.loads(await desk.call("show", number, "--json"))["document"]["results"]
+    }
+    (entry,) = results["yield"]["entered"]
+    assert (entry["value"], entry["unit"], entry["uncertainty"]) == (95.0, "%", 0.5)
+    assert entry["confirmed_by"] not in (None, entry["entered_by"])
+    await desk.issue(number)
+    await desk.call("pack", number, "-o", desk.file("pack.zip"))
+    code, text = await desk.verify("pack.zip", "--quiet")
+    assert code == 0, text
+    names = [item.name for item in read_layout(memoryview((desk.folder / "pack.zip").read_bytes())).entries]
+    assert attachment_name(picture.json()["sha256"]) in names
 
 
 async def test_numbers_have_no_gap_and_amendments_say_what_they_replace(desk: Desk, rig: Rig) -> None:

@@ -27,7 +27,7 @@ from services.billing.domain.state_model_file import load_state_model
 from services.billing.domain.usage import parse_usage, usage_event
 from shared.contracts.events import decode_event, encode_event
 from shared.contracts.frame import build_frame
-from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunHeld, RunRestarted, RunStarted
+from shared.contracts.lifecycle import LineRecord, PhaseStarted, RunEnded, RunHeld, RunRestarted, RunStarted
 from shared.contracts.registry import Channel, Name, Platform, Stream
 from shared.kernel.ids import NAMESPACE
 from shared.kernel.times import MINUTE, SECOND, Micros
@@ -150,7 +150,7 @@ class MeterBench:
     def __post_init__(self) -> None:
         self.meter = LineMeter(self.plan)
 
-    def feed(self, items: Iterable[Readings | RunRecord]) -> None:
+    def feed(self, items: Iterable[Readings | LineRecord]) -> None:
         for item in items:
             if isinstance(item, Readings):
                 self.stored.setdefault((item.stream, item.boot, item.seq), item)

@@ -82,6 +82,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "worst_at": ("worst at", "最差时刻"),
     "time_out": ("out of band", "超出时间"),
     "decided": ("decided", "判定时刻"),
+    "entered_value": ("Entered, ± U", "录入值，± U"),
+    "entered_by": ("Entered by", "录入人"),
+    "confirmed_by": ("Confirmed by", "确认人"),
+    "attachment": ("File (SHA-256)", "附件（SHA-256）"),
+    "passed": ("passed", "合格"),
+    "not_passed": ("not passed", "不合格"),
     "no_uncertainty": (
         "No uncertainty is registered for the channels of these criteria.",
         "判据所用通道未登记测量不确定度。",
@@ -161,6 +167,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     # decision rules
     "rule_simple": ("simple acceptance", "简单接受"),
     "rule_guard_band": ("guard band w = {multiplier} · U", "保护带 w = {multiplier} · U"),
+    "rule_four_level": ("four levels (ILAC-G8)", "四级判定（ILAC-G8）"),
+    "rule_min_probability": ("minimum conformity probability", "最低合格概率"),
     # scenes and kinds of verification
     "bench": ("bench", "实验台"),
     "replica": ("replica", "仿真环境"),

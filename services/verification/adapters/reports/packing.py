@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +19,7 @@ from services.verification.domain.reports.packing import Source, whole, write_pa
 from shared.contracts.registry import Stream
 from shared.kernel.errors import NotAllowed
 from shared.storage.blocks import StoredFrame
-from shared.storage.pool import Pool
+from shared.storage.pool import Connection, Pool
 from shared.storage.registry import read_stream
 
 _PIECE = 1 << 20
@@ -62,6 +63,7 @@ async def build_pack(pool: Pool, report: Report, folder: Path) -> Path:
         store = ReportStore(connection)
         members = await store.members(report.platform, report.number)
         signatures, keys = await store.chain(report.platform, report.number)
+        members |= await _attachments(connection, members[pack.LIFECYCLE])
         versions: dict[tuple[str, int], Stream] = {}
         for part in parts:
             stream = await read_stream(connection, part["stream"], part["registry_version"])
@@ -80,6 +82,15 @@ async def build_pack(pool: Pool, report: Report, folder: Path) -> Path:
     path = folder / f"{report.number}.zip"
     await asyncio.to_thread(_write, path, [*files.sources(), *(whole(name, data) for name, data in members.items())])
     return path
+
+
+async def _attachments(connection: Connection, lifecycle: bytes) -> dict[str, bytes]:
+    """The files that the run's records name."""
+    cursor = await connection.execute(
+        "select sha256, content from verification.attachment where sha256 = any(%s)",
+        (pack.attachments_of(json.loads(lifecycle)),),
+    )
+    return {pack.attachment_name(content): bytes(data) for content, data in await cursor.fetchall()}
 
 
 def _write(path: Path, sources: Sequence[Source]) -> None:

@@ -167,8 +167,39 @@ class _Presentation:
                     ("conformity", "4"),
                 ),
                 [self._result(item) for item in self._document["results"]],
-            )
+            ),
+            *self._entries(),
         ]
+
+    def _entries(self) -> list[Block]:
+        """What people entered, with author and second person."""
+        words, say = self._words, self._say
+        rows: list[list[Cell | str]] = []
+        for item in self._document["results"]:
+            for entry in item["entered"]:
+                value = say.quantity(entry["value"], entry["unit"])
+                if entry["value"] is None:
+                    value = words("passed") if entry["passed"] else words("not_passed")
+                elif entry["uncertainty"] is not None:
+                    value += f" \N{PLUS-MINUS SIGN} {say.quantity(entry['uncertainty'], entry['unit'])}"
+                by = f"{entry['entered_by']}\n{say.instant(entry['at'])}"
+                rows.append(
+                    [
+                        item["criterion"],
+                        value,
+                        by,
+                        entry["confirmed_by"] or ABSENT,
+                        {"text": entry["attachment"] or ABSENT, "state": "code"},
+                    ]
+                )
+        columns = (
+            ("criterion", "4"),
+            ("entered_value", "4"),
+            ("entered_by", "5"),
+            ("confirmed_by", "3"),
+            ("attachment", "6"),
+        )
+        return [self._table(columns, rows)] if rows else []
 
     def _result(self, item: Mapping[str, Any]) -> list[Cell | str]:
         say, words = self._say, self._words
@@ -180,7 +211,7 @@ class _Presentation:
         margin = say.quantity(item["margin"], item["unit"])
         if item["share"] is not None:
             margin += f"\n{share(item['share'])} {words('of_tolerance')}"
-        word = str(item.get("grade") or item["outcome"]).lower()
+        word = str(item.get("level") or item["outcome"]).lower()
         reason = f"\n{words.known(item['reason'])}" if item["reason"] else ""
         deviations = "".join(f"\n{words('deviation')} {name}" for name in item["deviations"])
         return [

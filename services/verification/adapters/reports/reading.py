@@ -82,8 +82,7 @@ async def read_facts(connection: Connection, registry: CachedRegistry, run: str)
 async def _lifecycle(connection: Connection, book: Book, run: Run, upto: int) -> list[Lifecycle]:
     """The records that the evaluation has read, the start first."""
     assert run.started_at is not None
-    logged = [item.record for item in await book.lifecycle(connection, run) if item.offset < upto]
-    records: list[Lifecycle] = [record for record in logged if not isinstance(record, RunStarted)]
+    records = [item.record for item in await book.lifecycle(connection, run) if item.offset < upto]
     cursor = await connection.execute(
         "select key, who from verification.run_command where run_id = %s and command = 'start' and outcome = 'carried_out'",
         (run.run,),
@@ -148,17 +147,13 @@ async def _in_force(
 
 
 async def _deviations(connection: Connection, run: str) -> list[Deviation]:
-    cursor = await connection.execute("select to_regclass('verification.deviation') is not null")
-    row = await cursor.fetchone()
-    if row is None or not row[0]:
-        return []
     cursor = await connection.execute(
         """select deviation_id::text, criterion, kind, reason, recorded_by, recorded_at, accepted_by, accepted_at
            from verification.deviation where run_id = %s order by recorded_at, deviation_id""",
         (run,),
     )
     return [
-        Deviation(name, criterion or None, kind, reason, author, micros(at), by, None if when is None else micros(when))
+        Deviation(name, criterion, kind, reason, author, micros(at), by, None if when is None else micros(when))
         for name, criterion, kind, reason, author, at, by, when in await cursor.fetchall()
     ]
 

@@ -89,6 +89,7 @@ class _Check:
         self._say("report and signatures")
         checked.findings += checks.check_digest(report)
         checked.findings += checks.check_documents(document, self._members)
+        checked.findings += checks.check_attachments(documents[pack.LIFECYCLE], self._members)
         checked.findings += checks.check_pins(documents[pack.CRITERIA], document)
         found, checked.signers = checks.check_signatures(
             document, documents[pack.SIGNATURES], documents[pack.KEYS], trusted
@@ -101,7 +102,12 @@ class _Check:
             checked.digest = result.digest
             self._say("figures")
             checked.findings += checks.check_result(
-                document, documents[pack.EVALUATIONS], documents[pack.CRITERIA], pinned, result
+                document,
+                documents[pack.EVALUATIONS],
+                documents[pack.CRITERIA],
+                pinned,
+                documents[pack.LIFECYCLE],
+                result,
             )
 
     def _frames(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from shared.kernel.errors import PilotlineError
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*\.(json|parquet)")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*\.(json|parquet|bin)")
 MAX_NAME = 250
 
 _VERSION, _MADE_BY, _DATE, _FULL = 45, 0x032D, 0x0021, 0xFFFFFFFF

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.verification.domain.outcomes import RunResult
+from services.verification.domain.reports import pack
 from services.verification.domain.reports.document import document_digest
 from services.verification.domain.reports.evidence import EVIDENCE, evidence_root
 from services.verification.domain.reports.findings import Finding, FindingKind
@@ -53,6 +54,16 @@ def check_documents(document: Mapping[str, Any], members: Mapping[str, memoryvie
     root = evidence_root(document["evidence"]["parts"])
     if document["evidence"]["root"] != root:
         found.append(_value("evidence root", document["evidence"]["root"], root))
+    return found
+
+
+def check_attachments(lifecycle: Sequence[Mapping[str, Any]], members: Mapping[str, memoryview]) -> list[Finding]:
+    """Every file that a record names is there, is that file, and no other one is there."""
+    wanted = {pack.attachment_name(content): content for content in pack.attachments_of(lifecycle)}
+    found = [Finding(FindingKind.MEMBER, name, "the file is missing") for name in wanted if name not in members]
+    for name in members:
+        if name.startswith(pack.ATTACHMENTS) and sha256_hex(bytes(members[name])) != wanted.get(name):
+            found.append(Finding(FindingKind.MEMBER, name, "no record of the run names this content"))
     return found
 
 
@@ -117,6 +128,7 @@ def check_result(
     evaluations: Sequence[Mapping[str, Any]],
     criteria: Mapping[str, Any],
     streams: Sequence[Stream],
+    lifecycle: Sequence[Mapping[str, Any]],
     result: RunResult,
 ) -> list[Finding]:
     """Digests and figures, in the report and in the evaluation it reports, against those computed from the frames; and what the report says
@@ -140,6 +152,7 @@ def check_result(
         streams=streams,
         started_at=document["dates"]["performed_from"],
         deviations=document["deviations"],
+        lifecycle=lifecycle,
     )
     reported = {item["criterion"]: item for item in document["results"]}
     for expected in map(_plain, results):

@@ -56,6 +56,7 @@ def compose(
         streams=facts.streams,
         started_at=facts.run["started_at"],
         deviations=deviations,
+        lifecycle=facts.lifecycle,
     )
     return {
         "format": FORMAT,

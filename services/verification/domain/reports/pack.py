@@ -26,6 +26,7 @@ DEVIATIONS, RESULTS, EVALUATIONS = "deviations.json", "results.json", "evaluatio
 REPORT, SIGNATURES, KEYS = "report.json", "signatures.json", "keys.json"
 DOCUMENTS = (CRITERIA, STREAMS, LIFECYCLE, DEVIATIONS, RESULTS, EVALUATIONS, REPORT, SIGNATURES, KEYS)
 FRAMES = "frames/"
+ATTACHMENTS = "attachments/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +41,16 @@ class Inspected:
 def frames_name(stream: str, version: int) -> str:
     """The member with the frames of a stream that were sent under one registry version."""
     return f"{FRAMES}{stream}.v{version}.parquet"
+
+
+def attachment_name(sha256_hex: str) -> str:
+    """The member with a file that an entry names by its SHA-256."""
+    return f"{ATTACHMENTS}{sha256_hex}.bin"
+
+
+def attachments_of(lifecycle: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The SHA-256 of every file that the run's records name."""
+    return sorted({record["attachment"] for record in lifecycle if record.get("attachment")})
 
 
 def inspect(data: memoryview) -> Inspected:
@@ -93,7 +104,7 @@ def _order(entries: Sequence[Entry]) -> list[Finding]:
         Finding(FindingKind.MEMBER, name, "the member is missing") for name in wanted if name not in names
     ]  # fmt: skip
     for entry in entries:
-        known = entry.name == MANIFEST or entry.name in DOCUMENTS or entry.name.startswith(FRAMES)
+        known = entry.name == MANIFEST or entry.name in DOCUMENTS or entry.name.startswith((FRAMES, ATTACHMENTS))
         if not known or NAME.fullmatch(entry.name) is None or names.count(entry.name) > 1:
             found.append(Finding(FindingKind.MEMBER, entry.name, "the member does not belong here", entry.start))
     if not found and names != wanted:

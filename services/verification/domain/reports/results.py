@@ -26,10 +26,8 @@ _FIRST = (
 )
 """The order of what is demanded; a stored document does not keep the order it was written in."""
 
-FIGURES = (
-    "outcome", "margin", "unit", "share", "worst_at", "worst_value", "time_margin", "time_out", "decided_at", "reason",
-)  # fmt: skip
-"""What a report repeats of an evaluation's result; an evidence pack is checked for it."""
+_BESIDE = frozenset({"criterion", "clause", "phase", "kind", "quality", "evidence"})
+"""Fields of an evaluation's result that are no figures, or that a report shows in its own form."""
 
 
 def results_of(
@@ -39,20 +37,26 @@ def results_of(
     streams: Sequence[Stream],
     started_at: Micros,
     deviations: Sequence[Mapping[str, Any]],
+    lifecycle: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """In the order of the criteria set. `results` are an evaluation's criteria as digested, `deviations` the accepted ones."""
+    """In the order of the criteria set. `results` are an evaluation's criteria as digested, `deviations` the accepted ones, `lifecycle` the
+    run's records, what people entered among them."""
     known = {str(result["criterion"]): result for result in results}
     channels = {channel_path(stream, channel.name): channel for stream in streams for channel in stream.channels}
     return [
-        _result(criterion, known[criterion["id"]], channels, deviations, to_rfc3339(started_at)[:10])
+        _result(criterion, known[criterion["id"]], channels, to_rfc3339(started_at)[:10])
+        | {
+            "deviations": [item["id"] for item in deviations if item["criterion"] == criterion["id"]],
+            "entered": _entered(criterion["id"], lifecycle),
+        }
         for criterion in criteria["criteria"]
         if criterion["id"] in known
     ]
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of an evaluation's result, named as in the report."""
-    return {name: result[name] for name in FIGURES}
+    """The figures of an evaluation's result, named as in the report: outcome, margin, worst instant, reason, …"""
+    return {name: value for name, value in result.items() if name not in _BESIDE}
 
 
 def clauses_of(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -78,7 +82,6 @@ def _result(
     criterion: Mapping[str, Any],
     result: Mapping[str, Any],
     channels: Mapping[str, Channel],
-    deviations: Sequence[Mapping[str, Any]],
     day: str,
 ) -> dict[str, Any]:
     quality = result["quality"]
@@ -96,8 +99,31 @@ def _result(
         "longest_gap": quality["longest_gap"],
         "samples": quality["samples"],
         "bad_samples": quality["bad_samples"],
-        "deviations": [item["id"] for item in deviations if item["criterion"] == criterion["id"]],
     }
+
+
+def _entered(criterion: str, lifecycle: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What people entered for a criterion, in order of the log, with who confirmed it; a corrected entry stays in the list."""
+    confirmed = {
+        record["entry"]: record["confirmed_by"] for record in lifecycle if record["type"] == "result_confirmed"
+    }
+    wanted = (
+        "entry",
+        "at",
+        "entered_by",
+        "value",
+        "unit",
+        "uncertainty",
+        "passed",
+        "sampled_at",
+        "attachment",
+        "corrects",
+    )
+    return [
+        {name: record[name] for name in wanted} | {"confirmed_by": confirmed.get(record["entry"])}
+        for record in lifecycle
+        if record["type"] == "result_entered" and record["criterion"] == criterion
+    ]
 
 
 def _demanded(criterion: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

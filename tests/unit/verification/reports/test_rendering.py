@@ -22,6 +22,8 @@ from shared.kernel.errors import Unavailable
 from tests.unit.verification.building import kpa
 from tests.unit.verification.reports.making import facts_of, particulars, profile, recorded, signed
 
+pytestmark = pytest.mark.usefixtures("font")
+
 
 def report(state: str = "issued", **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     criteria = [
@@ -185,3 +187,13 @@ def test_numbers_and_demands_read_as_people_write_them() -> None:
         == "(a.x ≤ 1.5\N{NO-BREAK SPACE}kPa)"
     )
     assert Words("zh").known("brand_new_field") == "brand new field"
+
+
+def test_levels_and_rules_with_parameters_are_shown() -> None:
+    """V-9, V-23: a conditional pass is named as such, a rule with its parameters."""
+    made, signatures = report()
+    result = made["document"]["results"][0]
+    result |= {"level": "conditional_pass", "decision": {"rule": "four_level", "multiplier": 1.5, "uncertainty": None}}
+    row = present(made, signatures, "en")["sections"][5 - 1]["blocks"][0]["rows"][0]
+    assert row[5]["text"].startswith("conditional pass")
+    assert row[4]["text"] == "four levels (ILAC-G8); multiplier 1.5"

@@ -16,6 +16,7 @@ from services.verification.adapters.reports.verifying import Checked, verify_pac
 from services.verification.domain.reports.archive import read_layout
 from services.verification.domain.reports.document import document_digest
 from services.verification.domain.reports.findings import FindingKind
+from services.verification.domain.reports.pack import attachment_name
 from shared.kernel.canonical import canonical_json
 from tests.unit.verification.reports.making import KEYS, PEOPLE, Change, members, packed, signed, value_changed
 
@@ -176,3 +177,17 @@ def test_another_engine_is_said_and_not_taken_for_a_contradiction(tmp_path: Path
     result = checked(documents)
     assert result.findings == []
     assert "pilotline-evaluator/0" in result.unable
+
+
+def test_files_are_those_that_the_records_name(tmp_path: Path) -> None:
+    """V-25: a file put in, and one taken out."""
+    documents = members(tmp_path)
+    name = attachment_name("0" * 64)
+    assert wheres(checked({**documents, name: b"something"}), FindingKind.MEMBER) == [name]
+
+    def with_file(records: Any) -> Any:
+        entered = {"type": "result_entered", "event_id": "e", "run": "run", "line": "line", "at": 5, "criterion": "c9", "entry": "n",
+                   "entered_by": "li", "attachment": "0" * 64}  # fmt: skip
+        return [*records, entered]
+
+    assert name in wheres(checked(members(tmp_path, change={"lifecycle.json": with_file})), FindingKind.MEMBER)
