@@ -39,6 +39,15 @@ from services.verification.domain.criteria.process import (
     Uniformity,
 )
 from services.verification.domain.criteria.reading import is_text_form, read_text
+from services.verification.domain.criteria.temporal import (
+    Condition,
+    Forbid,
+    FormulaCriterion,
+    Order,
+    Response,
+    Since,
+    Until,
+)
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, Malformed
 
@@ -63,6 +72,13 @@ Criterion = Annotated[
     | Count
     | SuccessRate
     | Mtbf
+    | Condition
+    | FormulaCriterion
+    | Response
+    | Until
+    | Since
+    | Order
+    | Forbid
     | LabResult
     | Inspection,
     Field(discriminator="kind"),
@@ -90,6 +106,13 @@ KINDS = (
     "count",
     "success_rate",
     "mtbf",
+    "condition",
+    "formula",
+    "response",
+    "until",
+    "since",
+    "order",
+    "forbid",
     "lab_result",
     "inspection",
 )
