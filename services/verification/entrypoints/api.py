@@ -20,6 +20,7 @@ from services.verification.entrypoints import (
     report_routes,
     run_routes,
     sse,
+    standard_routes,
     webhook_routes,
     what_if_routes,
 )
@@ -41,6 +42,7 @@ def add_routes(app: FastAPI, pool: Pool) -> FastAPI:
         run_routes,
         report_routes,
         sse,
+        standard_routes,
         webhook_routes,
         what_if_routes,
     ):
