@@ -182,6 +182,8 @@ async def carry_out(order: Order, *, registry: Registry, criteria: KeepsCriteria
         if earlier.key == order.key:
             return _repeated(earlier, order)
     try:
+        if order.command == PHASE and order.phase in await runs.begun_by_condition(order.run):
+            raise _repeated_phase(order.phase)
         changed = await _changed(run, order, _carried_out(given), registry, criteria)
     except Problem as problem:
         refused = _record(order, run.state, problem)
@@ -241,13 +243,17 @@ def _entered(run: Run, order: Order, history: tuple[CommandRecord, ...], phases:
             extra={"state": str(run.state), "allowed": []},
         )
     if any(item.phase == order.phase for item in history):
-        raise NotAllowed(
-            "run_phase_repeated",
-            f"phase {order.phase} has been started already",
-            field="phase",
-            remedy="a phase is judged once; repeat it in a new run",
-        )
+        raise _repeated_phase(order.phase)
     return replace(run, phase=order.phase)
+
+
+def _repeated_phase(phase: str | None) -> NotAllowed:
+    return NotAllowed(
+        "run_phase_repeated",
+        f"phase {phase} has been started already",
+        field="phase",
+        remedy="a phase is judged once; repeat it in a new run",
+    )
 
 
 def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -199,6 +199,9 @@ class KeepsRuns(Protocol):
 
     async def commands(self, run: str) -> Sequence[CommandRecord]:
         """Every command given so far, refused ones too, oldest first."""
+
+    async def begun_by_condition(self, run: str) -> Collection[str]:
+        """The phases that a condition on telemetry has begun."""
 
     async def record(self, command: CommandRecord) -> None: ...
 

@@ -170,6 +170,33 @@ class AnnotationWithdrawn(msgspec.Struct, frozen=True, tag="annotation_withdrawn
     noted_at: Micros = 0
 
 
+class InstrumentReserved(msgspec.Struct, frozen=True, tag="reserved"):
+    """[from_, to) of an instrument's time is kept for a customer. Of several reservations of an instant the one booked first counts."""
+
+    event_id: Text
+    reservation: Text
+    line: Text
+    instrument: Text
+    from_: Micros
+    to: Micros
+    customer: Text
+    project: str = ""
+    service_code: str = ""
+    tariff: str = ""
+    booked_at: Micros = 0
+
+
+class ReservationCancelled(msgspec.Struct, frozen=True, tag="reservation_cancelled"):
+    """From `at` on the reservation keeps nothing any more; at or before its start, it never did."""
+
+    event_id: Text
+    reservation: Text
+    line: Text
+    instrument: Text
+    at: Micros
+    reason: str = ""
+
+
 Entry = ResultEntered | ResultConfirmed | DeviationAccepted
 """What people enter of a run, also after its end."""
 
@@ -183,6 +210,8 @@ LineRecord = (
     | GapSeen
     | InstrumentAnnotated
     | AnnotationWithdrawn
+    | InstrumentReserved
+    | ReservationCancelled
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -2,7 +2,7 @@
 
 | topic | key | kinds (header `kind`) | written by | read by |
 | --- | --- | --- | --- | --- |
-| line.records | line id | frame, lifecycle, gap, annotation, quarantine | ingest http; outbox of every service | sink, worker, meter |
+| line.records | line id | frame, lifecycle, gap, annotation, reservation, quarantine | ingest http; outbox of every service | sink, worker, meter |
 | verification.events | line id | CloudEvents | outbox of verification | webhooks, customers' systems |
 | usage.events | line id | CloudEvents | outbox of billing, billing api | recorder |
 """
@@ -22,6 +22,7 @@ class Kind(StrEnum):
     LIFECYCLE = "lifecycle"
     GAP = "gap"
     ANNOTATION = "annotation"
+    RESERVATION = "reservation"
     QUARANTINE = "quarantine"
     EVENT = "event"
 

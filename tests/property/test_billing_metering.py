@@ -16,7 +16,13 @@ from services.billing.domain.line_meter import MeterPlan
 from services.billing.domain.readings import Readings
 from services.billing.domain.segment import Segment
 from shared.contracts.frame import Quality
-from shared.contracts.lifecycle import AnnotationWithdrawn, InstrumentAnnotated, LineRecord
+from shared.contracts.lifecycle import (
+    AnnotationWithdrawn,
+    InstrumentAnnotated,
+    InstrumentReserved,
+    LineRecord,
+    ReservationCancelled,
+)
 from shared.kernel.times import HOUR, MINUTE, Micros
 from tests.unit.billing.domain_builders import (
     MODEL,
@@ -30,8 +36,15 @@ from tests.unit.billing.domain_builders import (
     run_records,
 )
 
-PLANS = (plan(), plan(MODEL.replace("patience: 700 h", "patience: 20 min")))
-"""One that waits for every stream, one that goes on without a silent one and computes again when it speaks."""
+EVERY_KIND = MODEL.replace(
+    "      - {name: energy",
+    """      - {name: slot, kind: reserved, unit: min}
+      - {name: rows, kind: samples, stream: drive, unit: "1"}
+      - {name: data, kind: bytes, stream: reactor, unit: kBy}
+      - {name: energy""",
+)
+PLANS = (plan(), plan(EVERY_KIND.replace("patience: 700 h", "patience: 20 min")))
+"""One that waits for every stream, one that goes on without a silent one and computes again when it speaks (with every kind of quantity)."""
 
 Item = Readings | LineRecord
 FEW = settings().max_examples * 2 // 5
@@ -48,7 +61,7 @@ class Story:
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """Three hours of two streams at odd instants, with gaps, missing and bad cells, one run, and people's notes."""
+    """Three hours of two streams at odd instants, with gaps, missing and bad cells, one run, people's notes and reservations."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     frames: list[Readings] = []
     for stream, width, period in (("l1/reactor", 2, 3.0), ("l1/drive", 1, 5.0)):
@@ -78,6 +91,7 @@ def stories(draw: st.DrawFn) -> Story:
         held(hold_at),
         restarted(round((hold_at + end_at) / 2, 3)),
         *_notes(random),
+        *_slots(random),
     ]
     return Story(tuple(frames), tuple(records))
 
@@ -96,6 +110,21 @@ def _notes(random: np.random.Generator) -> list[LineRecord]:
         assert isinstance(first, InstrumentAnnotated)
         notes.append(AnnotationWithdrawn("w0", "l1", first.instrument, "n0", "a mistake", "li", 9))
     return notes
+
+
+def _slots(random: np.random.Generator) -> list[LineRecord]:
+    """Up to three reservations of the reactor, by the run's customer or another one, that may overlap; the first may be cancelled."""
+    slots: list[LineRecord] = []
+    for number in range(int(random.integers(0, 4))):
+        start, end = sorted((T0 + random.integers(-20, 220, size=2) * MINUTE + [0, 1]).tolist())
+        customer = str(random.choice(["acme", "beta"]))
+        slots.append(
+            InstrumentReserved(f"s{number}", f"s{number}", "l1", "l1/reactor", start, end, customer, booked_at=number)
+        )
+    if slots and random.random() < 0.5:
+        at = T0 + int(random.integers(-30, 200)) * MINUTE
+        slots.append(ReservationCancelled("c0", "s0", "l1", "l1/reactor", at))
+    return slots
 
 
 def undisturbed(story: Story, of: MeterPlan = PLANS[0]) -> MeterBench:
@@ -137,9 +166,9 @@ def test_segments_in_force_do_not_depend_on_order_repetition_or_batches(
 @settings(max_examples=FEW)
 @given(story=stories(), cuts=st.lists(st.integers(1, 179 * 60_000_000), min_size=1, max_size=6, unique=True))
 def test_cutting_a_segment_at_any_instant_gives_parts_that_sum_exactly(story: Story, cuts: list[int]) -> None:
-    whole = undisturbed(story)
+    whole = undisturbed(story, PLANS[1])
     extra = tuple(phase(f"cut{number}", cut / MINUTE) for number, cut in enumerate(cuts))
-    parts = undisturbed(Story(story.frames, (*story.records, *extra)))
+    parts = undisturbed(Story(story.frames, (*story.records, *extra)), PLANS[1])
     assert _by_hour(whole) == _by_hour(parts)
     assert len(parts.in_force()) >= len(whole.in_force())
 
@@ -203,7 +232,7 @@ def _additive(segment: Segment) -> list[tuple[str, Decimal]]:
         ("samples", Decimal(segment.evidence.samples)),
     ]
     for quantity in segment.quantities:
-        if quantity.kind in ("integral", "count"):
+        if quantity.kind in ("integral", "count", "samples", "bytes", "reserved"):
             facts += [(quantity.name, quantity.value), (f"{quantity.name} covered", Decimal(quantity.covered))]
     return facts
 

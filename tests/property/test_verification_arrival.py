@@ -19,6 +19,11 @@ from tests.property.recordings import SECOND, Recording, kpa, recordings, second
 
 BOTH = {"op": "difference", "of": ["fast.x", "slow.z"]}
 RANGE = {"low": kpa(-2), "high": kpa(2)}
+HIGH_OR_BOTH = {
+    "op": "or",
+    "of": [{"op": ">=", "left": "fast.x", "right": kpa(1)}, {"op": "<", "left": BOTH, "right": kpa(2)}],
+}
+LOW_Y = {"op": "<=", "left": "fast.y", "right": kpa(1)}
 CRITERIA: tuple[dict[str, Any], ...] = (
     {"kind": "band", "phase": "p", "signal": "fast.x", "quality": {"max_gap": seconds(4)}} | RANGE,
     {"kind": "band", "phase": "q", "signal": BOTH, "quality": {"min_coverage": 0.6}} | RANGE,
@@ -75,6 +80,12 @@ CRITERIA: tuple[dict[str, Any], ...] = (
         "operating": {"op": "<", "left": "fast.y", "right": kpa(2)},
         "at_least": seconds(2),
     },
+    {"kind": "condition", "phase": "p", "of": HIGH_OR_BOTH},
+    {"kind": "response", "phase": "p", "trigger": HIGH_OR_BOTH, "answer": LOW_Y, "within": seconds(4)},
+    {"kind": "until", "phase": "q", "holds": LOW_Y, "until": HIGH_OR_BOTH},
+    {"kind": "since", "phase": "p", "trigger": HIGH_OR_BOTH, "holds": LOW_Y, "since": LOW_Y, "within": seconds(6)},
+    {"kind": "order", "phase": "p", "events": [LOW_Y, HIGH_OR_BOTH]},
+    {"kind": "forbid", "phase": "p", "of": LOW_Y, "during": HIGH_OR_BOTH},
     {"kind": "window_statistics", "phase": "p", "signal": "fast.x", "statistic": "cpk", "windows": "sliding"}
     | {"window": seconds(5), "low": {"value": 0, "unit": "1"}, "upper_spec": kpa(3)},
 )

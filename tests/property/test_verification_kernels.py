@@ -19,8 +19,9 @@ from services.verification.domain.kinds.lanes import FAR, Lane
 from services.verification.domain.kinds.registry import KERNELS
 from services.verification.domain.kinds.statistics import CPK, MAX, MEAN, PERCENTILE, RMS, SD
 from services.verification.domain.merging import MergedSignal, merge_kernel
+from services.verification.domain.plan import RunPlan
 from services.verification.domain.signals import channels_of, compile_signal
-from tests.property.recordings import SECOND, STREAMS
+from tests.property.recordings import SECOND, STREAMS, criteria_set
 
 S = SECOND
 LANES: dict[str, list[Lane]] = {
@@ -52,6 +53,21 @@ LANES: dict[str, list[Lane]] = {
     "success": [Lane((0.5, 0.9, 0.0), (FAR, FAR, 2), "1")],
     "mtbf": [Lane((5.0, 0.9, 1.0), (FAR, FAR, 0), "s")],
 }
+
+
+def _formula(of: dict[str, Any], kind: str) -> Lane:
+    criterion = {"kind": kind, "phase": "p", "of": of}
+    [plan] = RunPlan.build(run="r", criteria=criteria_set(criterion), streams=STREAMS, start=0).criteria
+    return plan.lane
+
+
+_LEAF = {"op": "<=", "left": "fast.x", "right": {"value": 1, "unit": "kPa"}}
+_WINDOW = {"after": {"value": 1, "unit": "s"}, "upto": {"value": 4, "unit": "s"}}
+LANES["formula"] = [
+    _formula({"op": "until", "of": [_LEAF, {"op": "rise", "of": _LEAF}], "within": _WINDOW}, "condition"),
+    _formula({"op": "not", "of": {"op": "since", "of": [_LEAF, _LEAF], "within": _WINDOW}}, "condition"),
+    _formula({"op": "and", "of": [_LEAF, {"op": "eventually", "of": {"op": "once", "of": _LEAF}}]}, "formula"),
+]
 
 
 @st.composite
@@ -118,14 +134,25 @@ def test_points_of_a_signal_are_the_same_interpreted_and_cut(recorded: Any, cut:
     for k, array in enumerate(whole):
         assert array.tobytes() == np.concatenate([piece[k] for piece in pieces]).tobytes()
     interpreted = MergedSignal(plan)
-    out = (np.empty(2 * len(times), np.int64), np.empty(2 * len(times), np.int64), np.empty(2 * len(times)))
+    out = (np.empty(2 * len(times), np.int64), np.empty(2 * len(times), np.int64), np.empty((1, 2 * len(times))))
     spots = np.empty((2 * len(times), 4), np.int64)
     inputs = np.array([(*span, age) for span, age in zip(_spans(len(times)), merged.ages, strict=True)], np.int64)
     code: Any = merge_kernel
     n = code.py_func(
-        times, both, places, inputs, merged.codes, merged.constants, interpreted.held, interpreted.until, *out, spots
+        times,
+        both,
+        places,
+        inputs,
+        merged.codes,
+        merged.constants,
+        1,
+        False,
+        interpreted.held,
+        interpreted.until,
+        *out,
+        spots,
     )
-    assert [array[:n].tobytes() for array in (*out, spots)] == [array.tobytes() for array in whole]
+    assert [array[:n].tobytes() for array in (*out[:2], out[2][0], spots)] == [array.tobytes() for array in whole]
 
 
 def _spans(n: int) -> list[tuple[int, int, int, int]]:

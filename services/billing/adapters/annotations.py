@@ -61,7 +61,7 @@ async def annotate(connection: Connection, topic: str, note: Note) -> tuple[Row,
     """
     if note.start >= note.end:
         raise Invalid("annotation_range", "`from` must lie before `to`", field="to", remedy="a note covers [from, to)")
-    await _require_instrument(connection, note.line, note.instrument)
+    await require_instrument(connection, note.line, note.instrument)
     await alone(connection, f"annotation {note.line}")
     if (known := await _read(connection, note.id)) is not None:
         if _said(known) == _said_by(note):
@@ -149,7 +149,7 @@ async def list_annotations(
     connection: Connection, wanted: NoteFilter, *, limit: int, cursor: str | None
 ) -> tuple[list[Row], str | None]:
     """Notes by (start, id), withdrawn ones too, and the cursor of the next page. Raises Invalid(cursor_malformed)."""
-    after = (None, None) if cursor is None else _decode(cursor)
+    after = (None, None) if cursor is None else decode_cursor(cursor)
     async with connection.cursor(row_factory=dict_row) as rows:
         await rows.execute(
             f"""{_query} where (%(platform)s::text is null or l.platform_id = %(platform)s)
@@ -182,7 +182,8 @@ async def _read(connection: Connection, annotation: UUID) -> Row | None:
         return await rows.fetchone()
 
 
-async def _require_instrument(connection: Connection, line: str, instrument: str) -> None:
+async def require_instrument(connection: Connection, line: str, instrument: str) -> None:
+    """Raises NotFound(instrument_unknown)."""
     cursor = await connection.execute(
         "select from ingest.instrument where instrument_id = %s and line_id = %s", (instrument, line)
     )
@@ -227,7 +228,8 @@ def _said_by(note: Note) -> tuple[object, ...]:
     return note.line, note.instrument, note.start, note.end, note.reason, responsible
 
 
-def _decode(cursor: str) -> tuple[Any, UUID]:
+def decode_cursor(cursor: str) -> tuple[Any, UUID]:
+    """Start and id of the last row of the page before. Raises Invalid(cursor_malformed)."""
     try:
         start, _, name = cursor.partition(".")
         return utc(int(start)), UUID(name)

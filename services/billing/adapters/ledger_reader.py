@@ -22,7 +22,7 @@ from shared.storage.pool import Connection
 _columns = (
     "l.ledger_seq, l.tenant, l.source, l.event_id, l.segment_key, l.revision, l.void, l.line, l.instrument, l.customer, l.project, l.run,"
     " l.phase, l.service_code, l.tariff, l.state, l.sub_state, l.reason, l.responsible, l.start_at, l.end_at, l.measured_s, l.inferred_s,"
-    " l.unknown_s, l.content_hash, l.evidence, l.annotation"
+    " l.unknown_s, l.content_hash, l.evidence, l.annotation, l.reservation"
 )
 
 _head = (
@@ -74,7 +74,7 @@ async def customer_slice(
 
 
 def _row(row: tuple[Any, ...]) -> LedgerRow:
-    *head, start, end, measured, inferred, unknown, content, evidence, annotation, quantities = row
+    *head, start, end, measured, inferred, unknown, content, evidence, annotation, reservation, quantities = row
     return LedgerRow(
         **dict(zip(_head, head, strict=True)),
         start=micros(start),
@@ -86,6 +86,7 @@ def _row(row: tuple[Any, ...]) -> LedgerRow:
         content_hash=content,
         evidence=_evidence(evidence),
         annotation=None if annotation is None else _annotation(annotation),
+        reservation=reservation,
     )
 
 

@@ -22,7 +22,7 @@ Identity = tuple[str, str, str]
 _ledger_columns = (
     "ledger_seq, tenant, source, event_id, segment_key, revision, supersedes, void, model_digest, line, instrument, customer, project, run, phase,"
     " held, service_code, tariff, state, sub_state, reason, responsible, start_at, end_at, measured_s, inferred_s, unknown_s, evidence,"
-    " content_hash, annotation"
+    " content_hash, annotation, reservation"
 )
 _special = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -160,9 +160,10 @@ def _ledger_line(seq: int, usage: Usage) -> str:
             seconds_text(segment.unknown),
             _cell(orjson.dumps(evidence_document(segment.evidence)).decode()),
             usage.content_hash,
-            "\\N\n"
+            "\\N"
             if segment.annotation is None
-            else _cell(orjson.dumps(annotation_document(segment.annotation)).decode()) + "\n",
+            else _cell(orjson.dumps(annotation_document(segment.annotation)).decode()),
+            _cell(context.reservation) + "\n",
         )
     )
 

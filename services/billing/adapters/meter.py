@@ -31,7 +31,7 @@ class Meter:
     """A `Processor` (shared.messaging.processor) of `line.records`; usage events go to `usage_topic` by the outbox."""
 
     name = NAME
-    kinds: frozenset[str] | None = frozenset({Kind.FRAME, Kind.LIFECYCLE, Kind.GAP, Kind.ANNOTATION})
+    kinds: frozenset[str] | None = frozenset({Kind.FRAME, Kind.LIFECYCLE, Kind.GAP, Kind.ANNOTATION, Kind.RESERVATION})
     tick_seconds: float | None = 0.25
 
     def __init__(self, registry: CachedRegistry, *, line_topic: str, usage_topic: str) -> None:

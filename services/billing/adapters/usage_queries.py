@@ -187,6 +187,7 @@ def _segment(row: Mapping[str, Any], quantities_: list[dict[str, Any]]) -> dict[
             "reason",
             "responsible",
             "annotation",
+            "reservation",
             "evidence",
             "content_hash",
         ),

@@ -24,6 +24,7 @@ from services.billing.domain.explain import (
 )
 from services.billing.domain.ledger import LedgerRow
 from services.billing.domain.local_hours import LocalHours
+from services.billing.domain.segment import QuantityKind
 from services.billing.domain.tariff import (
     FlatCharge,
     PriceModel,
@@ -112,17 +113,18 @@ def time_plans(
 
 
 def quantity_plans(charge: QuantityCharge, rows: Sequence[LedgerRow], currency: str) -> list[LinePlan]:
-    """One line per run or one for the period; none where nothing was metered."""
+    """One line per run (per reservation where no run was) or one for the period; none where nothing was metered. Time that was only reserved
+    has nothing else to bill: what the line itself drew meanwhile is nobody's."""
     scopes: dict[str, _Metered] = {}
     waivers = _waivers(charge)
     by_run = charge.scope is Scope.RUN
     for row in _of_instruments(rows, charge.instruments):
         for quantity in row.quantities:
-            if quantity.name != charge.quantity:
+            if quantity.name != charge.quantity or not (row.run or quantity.kind is QuantityKind.RESERVED):
                 continue
             if quantity.unit != charge.unit:
                 raise _other_unit(charge, row, quantity.unit)
-            scope = row.run if by_run else ""
+            scope = (row.run or row.reservation) if by_run else ""
             metered = scopes.get(scope)
             if metered is None:
                 metered = scopes[scope] = _Metered([], ([], []), {})

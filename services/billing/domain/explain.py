@@ -261,23 +261,28 @@ def _op(node: Node) -> str:
 
 def _leaf(row: LedgerRow, value: Decimal, unit: str) -> dict[str, Any]:
     noted = {} if row.annotation is None else {"annotation": annotation_document(row.annotation)}
-    return noted | {
-        "op": "segment",
-        "value": decimal_text(value),
-        "unit": unit,
-        "key": str(row.key),
-        "revision": row.revision,
-        "ledger_seq": row.ledger_seq,
-        "run": row.run,
-        "phase": row.phase,
-        "instrument": row.instrument,
-        "state": row.state,
-        "reason": row.reason,
-        "responsible": row.responsible,
-        "start": to_rfc3339(row.start),
-        "end": to_rfc3339(row.end),
-        "measured": decimal_text(seconds(row.measured)),
-        "inferred": decimal_text(seconds(row.inferred)),
-        "unknown": decimal_text(seconds(row.unknown)),
-        "evidence": evidence_document(row.evidence),
-    }
+    reserved = {"reservation": row.reservation} if row.reservation else {}
+    return (
+        noted
+        | reserved
+        | {
+            "op": "segment",
+            "value": decimal_text(value),
+            "unit": unit,
+            "key": str(row.key),
+            "revision": row.revision,
+            "ledger_seq": row.ledger_seq,
+            "run": row.run,
+            "phase": row.phase,
+            "instrument": row.instrument,
+            "state": row.state,
+            "reason": row.reason,
+            "responsible": row.responsible,
+            "start": to_rfc3339(row.start),
+            "end": to_rfc3339(row.end),
+            "measured": decimal_text(seconds(row.measured)),
+            "inferred": decimal_text(seconds(row.inferred)),
+            "unknown": decimal_text(seconds(row.unknown)),
+            "evidence": evidence_document(row.evidence),
+        }
+    )

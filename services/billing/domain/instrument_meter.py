@@ -3,7 +3,7 @@ however they are cut into batches.
 
 At an instant, in this order: time up to it is accounted with what held before; at the start of a clock hour the segment closes and the carry
 is kept as a checkpoint; rows are applied; values older than their `max_age` are dropped; conditions and rules are decided; the segment
-closes where the outcome, the run's context or the annotation in force changes.
+closes where the outcome, the run's context or the annotation or reservation in force changes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from services.billing.domain.annotations import Annotations
 from services.billing.domain.conditions import ComparatorState, decide, due, observe, settle
-from services.billing.domain.exact import decimal_of_nano, divide_half_even, nano, register_reading
+from services.billing.domain.exact import NANO, nano
 from services.billing.domain.local_hours import LocalHours
 from services.billing.domain.meter_state import (
     INFERRED,
@@ -28,9 +28,11 @@ from services.billing.domain.meter_state import (
     Tally,
 )
 from services.billing.domain.provenance import evidence_of, include
+from services.billing.domain.quantities import count_rows, quantities_of
 from services.billing.domain.readings import Row
+from services.billing.domain.reservations import Reservations
 from services.billing.domain.run_timeline import RunTimeline
-from services.billing.domain.segment import MeteredQuantity, QuantityKind, RunContext, Segment
+from services.billing.domain.segment import QuantityKind, RunContext, Segment
 from services.billing.domain.state_model import InstrumentModel
 from shared.kernel.times import Micros
 
@@ -56,11 +58,13 @@ class InstrumentMeter:
     hours: LocalHours
     timeline: RunTimeline
     notes: Annotations
+    reservations: Reservations
     state: InstrumentState
     _channels: dict[str, list[tuple[int, int]]] = field(init=False)
     _max_ages: list[Micros] = field(init=False)
     _condition_channels: list[int] = field(init=False)
     _quantity_channels: list[int] = field(init=False)
+    _reserved: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         channels = self.model.channels()
@@ -73,6 +77,9 @@ class InstrumentMeter:
         self._condition_channels = [place[condition.channel] for condition in self.model.conditions]
         self._quantity_channels = [
             -1 if rule.channel is None else place[rule.channel] for rule in self.model.quantities
+        ]
+        self._reserved = [
+            position for position, rule in enumerate(self.model.quantities) if rule.kind is QuantityKind.RESERVED
         ]
 
     @property
@@ -160,7 +167,11 @@ class InstrumentMeter:
         instants = [self.state.hour_end]
         if index < len(released):
             instants.append(released[index][1].at)
-        changes = (self.timeline.next_change(carry.now), self.notes.of(self.model.instrument).next_change(carry.now))
+        changes = (
+            self.timeline.next_change(carry.now),
+            self.notes.of(self.model.instrument).next_change(carry.now),
+            self.reservations.next_change(self.model.instrument, carry.now),
+        )
         instants.extend(change for change in changes if change is not None)
         if carry.basis == INFERRED and carry.unknown_since is not None:
             instants.append(carry.unknown_since + self.model.gap.hold)
@@ -179,7 +190,7 @@ class InstrumentMeter:
             self._close(closed)
             self._start_hour(at)
         edges = self._observe(at, rows)
-        context = self.timeline.context(at)
+        context = self.reservations.context(self.model.instrument, at, self.timeline.context(at))
         outcome, note = self._decide(at, context), self.notes.of(self.model.instrument).at(at)
         if state.open is not None and (state.open.outcome, state.open.context, state.open.note) != (
             outcome,
@@ -207,6 +218,9 @@ class InstrumentMeter:
             if held is not None:
                 carry.registers[position] += held.nano * elapsed
                 open_.tallies[position].covered += elapsed
+        for position in self._reserved if open_.context.reservation else ():
+            carry.registers[position] += NANO * elapsed
+            open_.tallies[position].covered += elapsed
         carry.now = to
 
     def _start_hour(self, at: Micros) -> None:
@@ -222,7 +236,7 @@ class InstrumentMeter:
         carry = self._carry()
         touched: set[int] = set()
         for stream, row in rows:
-            for column, channel in self._channels[stream]:
+            for column, channel in self._channels.get(stream, ()):
                 value = row.values[column]
                 if value is not None:
                     carry.held[channel] = Held(value, nano(value), at, row.frame)
@@ -291,6 +305,7 @@ class InstrumentMeter:
         for _, row in rows:
             include(open_.provenance, row.frame)
         open_.provenance.samples += len(rows)
+        count_rows(self.model.quantities, carry.registers, rows)
         for rule, channel, tally in zip(self.model.quantities, self._quantity_channels, open_.tallies, strict=True):
             if rule.kind is QuantityKind.COUNT:
                 tally.count += edges.count(rule.condition or "")
@@ -322,30 +337,12 @@ class InstrumentMeter:
             measured=open_.measured,
             inferred=open_.inferred,
             unknown=open_.unknown,
-            quantities=self._quantities(open_, carry),
+            quantities=quantities_of(self.model.quantities, open_.tallies, carry.registers),
             evidence=evidence_of(open_.provenance),
             revision=open_.revision,
             provisional=provisional,
             annotation=annotation,
         )
-
-    def _quantities(self, open_: OpenSegment, carry: Carry) -> tuple[MeteredQuantity, ...]:
-        """A maximum or a mean of nothing is left out; an integral over nothing is 0 with nothing covered, so the gap is visible."""
-        quantities: list[MeteredQuantity] = []
-        for rule, tally, raw in zip(self.model.quantities, open_.tallies, carry.registers, strict=True):
-            num, den = rule.numerator, rule.denominator
-            if rule.kind is QuantityKind.INTEGRAL:
-                value = register_reading(raw, num, den) - register_reading(tally.opened_at, num, den)
-            elif rule.kind is QuantityKind.COUNT:
-                value = tally.count * 1_000_000_000
-            elif rule.kind is QuantityKind.MEAN and tally.covered:
-                value = divide_half_even((raw - tally.opened_at) * num, tally.covered * den)
-            elif rule.kind is QuantityKind.MAXIMUM and tally.maximum is not None:
-                value = divide_half_even(tally.maximum * num, den)
-            else:
-                continue
-            quantities.append(MeteredQuantity(rule.name, rule.unit, rule.kind, decimal_of_nano(value), tally.covered))
-        return tuple(quantities)
 
     def _carry(self) -> Carry:
         carry = self.state.carry

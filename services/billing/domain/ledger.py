@@ -48,6 +48,7 @@ class LedgerRow:
     content_hash: str
     evidence: Evidence
     annotation: Annotation | None = None
+    reservation: str = ""
 
     @property
     def billable(self) -> Micros:
@@ -85,6 +86,7 @@ def ledger_row(usage: Usage, ledger_seq: int) -> LedgerRow:
         content_hash=usage.content_hash,
         evidence=segment.evidence,
         annotation=segment.annotation,
+        reservation=segment.context.reservation,
     )
 
 

@@ -16,7 +16,7 @@
 
 An instrument's frontier is the least watermark of its streams; nobody waits for a stream more than the model's `patience` behind the line's
 newest sample, nor, once a run has ended, for anything before its end. What arrives behind the frontier is late, makes the instrument stale
-from that clock hour on and changes nothing until `rebuild`. A person's note on time that is metered
+from that clock hour on and changes nothing until `rebuild`. A person's note on, or a reservation of, time that is metered
 already is late in the same way. So the segments in force are a function of the set of records, not of their order.
 """
 
@@ -33,6 +33,7 @@ from services.billing.domain.instrument_meter import InstrumentMeter, MeterIdent
 from services.billing.domain.local_hours import local_hours
 from services.billing.domain.meter_state import InstrumentState, LineState
 from services.billing.domain.readings import Readings, SeenSequences, rows_of
+from services.billing.domain.reservations import ReservationRecord, Reservations
 from services.billing.domain.run_timeline import RunTimeline
 from services.billing.domain.segment import Segment
 from services.billing.domain.state_model import StateModel
@@ -41,7 +42,9 @@ from shared.contracts.lifecycle import (
     Entry,
     GapSeen,
     InstrumentAnnotated,
+    InstrumentReserved,
     LineRecord,
+    ReservationCancelled,
     RunEnded,
 )
 from shared.contracts.registry import Platform, Stream
@@ -92,6 +95,7 @@ class LineMeter:
         )
         self._timeline = RunTimeline(self._state.records)
         self._notes = Annotations(self._state.notes)
+        self._reservations = Reservations(self._state.reservations)
         identity = MeterIdentity(model.digest, plan.platform.id, model.line)
         hours = local_hours(plan.platform.time_zone)
         self._meters = {
@@ -101,6 +105,7 @@ class LineMeter:
                 hours,
                 self._timeline,
                 self._notes,
+                self._reservations,
                 self._state.instruments[instrument.instrument],
             )
             for instrument in model.instruments
@@ -144,15 +149,17 @@ class LineMeter:
         return Arrival.ACCEPTED
 
     def apply(self, record: LineRecord) -> bool:
-        """Take a run record or a person's note. False when it was known, or does not concern the meter (gaps show in the
+        """Take a run record, a person's note or a reservation. False when it was known, or does not concern the meter (gaps show in the
         readings; what people enter of a run is the verification's).
 
-        Raises Reject(annotation_text | annotation_range | annotation_responsible).
+        Raises Reject(annotation_text | annotation_range | annotation_responsible | reservation_range | reservation_text).
         """
         if isinstance(record, GapSeen | Entry):
             return False
         if isinstance(record, InstrumentAnnotated | AnnotationWithdrawn):
             return self._annotate(record)
+        if isinstance(record, InstrumentReserved | ReservationCancelled):
+            return self._reserve(record)
         if not self._timeline.add(record):
             return False
         if isinstance(record, RunEnded):
@@ -170,6 +177,15 @@ class LineMeter:
         if note is not None:
             self._say_again(meter, note.from_, note.to)
         return note is not None
+
+    def _reserve(self, record: ReservationRecord) -> bool:
+        meter = self._meters.get(record.instrument)
+        if meter is None:
+            return False
+        span = self._reservations.add(record)
+        if span is not None:
+            self._say_again(meter, *span)
+        return span is not None
 
     def advance(self) -> list[Segment]:
         """Process what may be processed; the segments that closed, by instrument and time."""

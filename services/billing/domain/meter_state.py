@@ -7,6 +7,7 @@ import msgspec
 from services.billing.domain.annotations import NoteRecord
 from services.billing.domain.conditions import ComparatorState
 from services.billing.domain.readings import Row, SeenSequences, SourceFrame
+from services.billing.domain.reservations import ReservationRecord
 from services.billing.domain.run_timeline import RunRecord
 from services.billing.domain.segment import RunContext
 from shared.kernel.times import Micros
@@ -97,5 +98,6 @@ class LineState(msgspec.Struct):
     instruments: dict[str, InstrumentState]
     records: dict[str, RunRecord] = {}
     notes: dict[str, NoteRecord] = {}
+    reservations: dict[str, ReservationRecord] = {}
     seen: dict[str, dict[str, SeenSequences]] = {}
     forced: Micros | None = None

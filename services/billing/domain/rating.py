@@ -5,8 +5,8 @@
     document(rated.lines[0].tree)                           # explain.document: JSON for storage and for `evaluate_tree`
 
 `rows` may hold superseded and void revisions and other customers' rows: what counts is found here (`ledger.effective`, then tenant, customer,
-run and period by the row's start). Take every revision of a segment or none: a slice by customer alone would miss a revision that moved a
-segment to nobody. One rounding per line, HALF_UP; every product before it is exact, the division of seconds by 3600 comes last.
+run or reservation, and period by the row's start). Take every revision of a segment or none: a slice by customer alone would miss a revision
+that moved a segment to nobody. One rounding per line, HALF_UP; every product before it is exact, the division of seconds by 3600 comes last.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ def _counted(rows: Iterable[LedgerRow], context: RatingContext) -> tuple[LedgerR
     return tuple(
         row
         for row in effective(of_tenant)
-        if row.customer == context.customer and row.run and context.period_start <= row.start < context.period_end
+        if row.customer == context.customer
+        and (row.run or row.reservation)
+        and context.period_start <= row.start < context.period_end
     )
 
 
@@ -154,12 +156,13 @@ def _check_effective(rows: Sequence[LedgerRow], tariff: Tariff, hours: LocalHour
 def _plans(
     charge: Charge, rows: Sequence[LedgerRow], tariff: Tariff, context: RatingContext, hours: LocalHours
 ) -> list[LinePlan]:
-    if isinstance(charge, TimeCharge):
-        return time_plans(charge, rows, tariff, context.class_, hours)
     if isinstance(charge, QuantityCharge):
         return quantity_plans(charge, rows, tariff.currency)
+    occupied = [row for row in rows if row.run]
+    if isinstance(charge, TimeCharge):
+        return time_plans(charge, occupied, tariff, context.class_, hours)
     assert isinstance(charge, FlatCharge)
-    return flat_plans(charge, rows, tariff.currency)
+    return flat_plans(charge, occupied, tariff.currency)
 
 
 def _line(charge: Charge, plan: LinePlan, tariff: Tariff, context: RatingContext) -> RatedLine:

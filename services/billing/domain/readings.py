@@ -94,7 +94,8 @@ class SeenSequences(msgspec.Struct, array_like=True):
 class Row(msgspec.Struct, array_like=True, frozen=True):
     """One instant of a frame, cut down to the channels an instrument reads, in the order of its channel list for that stream.
 
-    A value of None changes nothing; `bad` names positions whose channel has no value from here on.
+    A value of None changes nothing; `bad` names positions whose channel has no value from here on. `size` is what the whole row of the
+    frame takes in bytes: see `row_bytes`.
     """
 
     at: Micros
@@ -104,9 +105,16 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
     values: tuple[float | None, ...]
     bad: tuple[int, ...]
     frame: SourceFrame
+    size: int = 0
 
     def order(self) -> tuple[Micros, str, int, int]:
         return self.at, self.boot, self.seq, self.row
+
+
+def row_bytes(channels: int) -> int:
+    """Bytes of one stored row: 8 for its instant, and for each channel of the stream 8 for the value and 1 for its quality. It depends on what was
+    measured and not on how well a block of it happens to compress."""
+    return 8 + 9 * channels
 
 
 def rows_of(readings: Readings, columns: Iterable[int], after: Micros | None) -> list[Row]:
@@ -125,6 +133,7 @@ def rows_of(readings: Readings, columns: Iterable[int], after: Micros | None) ->
     marks = readings.quality[:, wanted]
     silent = (marks & int(Quality.MISSING)) != 0
     unusable = ((marks & UNUSABLE) != 0) | (~np.isfinite(values) & ~silent)
+    size = row_bytes(readings.values.shape[1])
     rows: list[Row] = []
     for index, (at, cells, bad, nothing) in enumerate(
         zip(times, values.tolist(), unusable.tolist(), silent.tolist(), strict=True)
@@ -133,5 +142,5 @@ def rows_of(readings: Readings, columns: Iterable[int], after: Micros | None) ->
             continue
         kept = tuple(None if b or n else cell for cell, b, n in zip(cells, bad, nothing, strict=True))
         lost = tuple(position for position, b in enumerate(bad) if b)
-        rows.append(Row(at, readings.boot, readings.seq, index, kept, lost, source))
+        rows.append(Row(at, readings.boot, readings.seq, index, kept, lost, source, size))
     return rows

@@ -27,6 +27,9 @@ class QuantityKind(StrEnum):
     COUNT = "count"  # how often a condition became true
     MAXIMUM = "maximum"
     MEAN = "mean"  # weighted by time
+    SAMPLES = "samples"  # stored rows of a stream
+    BYTES = "bytes"  # stored bytes of a stream's rows, before any compression
+    RESERVED = "reserved"  # time under a reservation that counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The run that occupies the line, '' where none does."""
+    """The run that occupies the line, '' where none does, and the reservation that counts at this time (`reservations.py`), '' for none."""
 
     run: str = ""
     phase: str = ""
@@ -82,6 +85,7 @@ class RunContext:
     project: str = ""
     service_code: str = ""
     tariff: str = ""
+    reservation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ class Segment:
         ]
         if (note := self.annotation) is not None:
             facts.append(["annotation", note.id, note.who, note.model_reason, note.model_responsible.value])
+        if context.reservation:
+            facts.append(["reservation", context.reservation])
         return sha256_hex(msgspec.json.encode(facts))
 
 

@@ -99,13 +99,14 @@ class GapRule:
 @dataclass(frozen=True, slots=True)
 class QuantityRule:
     """What to meter. For an integral, one (channel unit x hour) is `numerator / denominator` of `unit`; for maximum and mean, one channel
-    unit is. A count names a condition instead of a channel."""
+    unit is. A count names a condition, samples and bytes a stream, instead of a channel; one (byte) or (hour) reserved is as much of `unit`."""
 
     name: str
     kind: QuantityKind
     unit: str
     channel: ChannelRef | None = None
     condition: str | None = None
+    stream: str | None = None
     numerator: int = 1
     denominator: int = 1
 
@@ -128,7 +129,8 @@ class InstrumentModel:
         return tuple(sorted(used, key=lambda ref: (ref.stream, ref.channel)))
 
     def streams(self) -> tuple[str, ...]:
-        return tuple(sorted({ref.stream for ref in self.channels()}))
+        counted = {rule.stream for rule in self.quantities if rule.stream is not None}
+        return tuple(sorted(counted | {ref.stream for ref in self.channels()}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ instruments:
     gap: {hold: 15 min, state: non_scheduled, reason: no_data, responsible: platform}
     quantities:
       - {name: feed, kind: integral, channel: reactor.e_feed, unit: kg}
+      - {name: data, kind: bytes, stream: reactor, unit: MBy}        # stored rows, before compression; `samples` counts them
+      - {name: slot, kind: reserved, unit: h}
 ```
 """
 
@@ -119,6 +121,7 @@ class _Quantity(_File):
     unit: str = Field(min_length=1, max_length=60)
     channel: str | None = None
     condition: Identifier | None = None
+    stream: Identifier | None = None
 
 
 class _Instrument(_File):
@@ -172,7 +175,7 @@ def resolve_state_model(file: StateModelFile, streams: Iterable[Stream]) -> Stat
     names = [instrument.instrument for instrument in file.instruments]
     _refuse_duplicates(names, "instruments")
     instruments = tuple(_instrument(instrument, channels) for instrument in file.instruments)
-    facts = file.model_dump(mode="json", by_alias=True, exclude={"version"})
+    facts = _facts(file)
     resolved = {path: [ref.max_age, unit] for path, (ref, unit) in sorted(channels.items()) if _used(ref, instruments)}
     return StateModel(
         id=file.id,
@@ -185,6 +188,16 @@ def resolve_state_model(file: StateModelFile, streams: Iterable[Stream]) -> Stat
 
 
 _Channels = dict[str, tuple[ChannelRef, str]]
+
+
+def _facts(file: StateModelFile) -> dict[str, Any]:
+    """What the digest covers. A quantity without a stream is written as it was before streams could be named: digests are for ever."""
+    facts = file.model_dump(mode="json", by_alias=True, exclude={"version"})
+    for instrument in facts["instruments"]:
+        for quantity in instrument["quantities"]:
+            if quantity["stream"] is None:
+                del quantity["stream"]
+    return facts
 
 
 def _used(ref: ChannelRef, instruments: tuple[InstrumentModel, ...]) -> bool:
@@ -298,8 +311,10 @@ def _expression(when: When, conditions: dict[str, _Condition], place: str) -> Ex
 
 
 def _quantity(file: _Quantity, conditions: dict[str, _Condition], channels: _Channels, place: str) -> QuantityRule:
+    if file.kind in _WITHOUT_CHANNEL:
+        return _channelless(file, channels, place)
     if file.kind is QuantityKind.COUNT:
-        if file.condition not in conditions or file.channel is not None or file.unit != "1":
+        if file.condition not in conditions or file.channel or file.stream or file.unit != "1":
             raise Invalid(
                 "state_model_quantity",
                 "a count names a condition of the same instrument and has unit 1",
@@ -307,9 +322,12 @@ def _quantity(file: _Quantity, conditions: dict[str, _Condition], channels: _Cha
                 remedy="write {kind: count, condition: <name>, unit: '1'}",
             )
         return QuantityRule(file.name, file.kind, file.unit, condition=file.condition)
-    if file.channel is None or file.condition is not None:
+    if file.channel is None or file.condition is not None or file.stream is not None:
         raise Invalid(
-            "state_model_quantity", f"{file.kind} reads a channel", field=place, remedy="name the channel, no condition"
+            "state_model_quantity",
+            f"{file.kind} reads a channel",
+            field=place,
+            remedy="name the channel and nothing else",
         )
     ref, channel_unit = _channel(file.channel, channels, f"{place}.channel")
     source = f"({channel_unit}).h" if file.kind is QuantityKind.INTEGRAL else channel_unit
@@ -324,6 +342,43 @@ def _quantity(file: _Quantity, conditions: dict[str, _Condition], channels: _Cha
         )
     exact = Fraction(repr(factor.factor))
     return QuantityRule(file.name, file.kind, file.unit, ref, numerator=exact.numerator, denominator=exact.denominator)
+
+
+_WITHOUT_CHANNEL = {
+    QuantityKind.SAMPLES: ("1", ("1",), "write {kind: samples, stream: <name>, unit: '1'}"),
+    QuantityKind.BYTES: ("By", ("By", "kBy", "MBy", "GBy"), "write {kind: bytes, stream: <name>, unit: MBy}"),
+    QuantityKind.RESERVED: ("h", ("h", "min"), "write {kind: reserved, unit: h}"),
+}
+"""Kinds that read no channel: the unit they are counted in, the units they may be told in (each an exact multiple), how to write them."""
+
+
+def _channelless(file: _Quantity, channels: _Channels, place: str) -> QuantityRule:
+    source, units, remedy = _WITHOUT_CHANNEL[file.kind]
+    wants_stream = file.kind is not QuantityKind.RESERVED
+    if file.channel or file.condition or (file.stream is not None) != wants_stream or file.unit not in units:
+        raise Invalid(
+            "state_model_quantity",
+            f"{file.kind} has {'a stream and ' if wants_stream else ''}a unit of {', '.join(units)}, and nothing else",
+            field=place,
+            remedy=remedy,
+        )
+    stream = None if file.stream is None else _stream(file.stream, channels, f"{place}.stream")
+    exact = Fraction(repr(conversion(source, file.unit).factor))
+    return QuantityRule(
+        file.name, file.kind, file.unit, stream=stream, numerator=exact.numerator, denominator=exact.denominator
+    )
+
+
+def _stream(name: str, channels: _Channels, place: str) -> str:
+    known = {path.removesuffix(f".{ref.channel}"): ref.stream for path, (ref, _) in channels.items()}
+    if name not in known:
+        raise Invalid(
+            "state_model_unknown_channel",
+            f"the line has no stream '{name}'",
+            field=place,
+            remedy="write its name as in the registry: " + ", ".join(sorted(known)[:12]),
+        )
+    return known[name]
 
 
 def _refuse_duplicates(names: list[str], place: str) -> None:

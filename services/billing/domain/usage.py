@@ -117,6 +117,7 @@ class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evidence: _Evidence
     content_hash: Hex
     annotation: _Annotation | None = None
+    reservation: Text = ""
     provisional: Literal[False] = False
 
 
@@ -206,46 +207,51 @@ def segment_document(segment: Segment) -> dict[str, Any]:
     """The segment as JSON values: decimals and seconds as strings, instants as RFC 3339. What does not apply to it is left out."""
     outcome, context, key = segment.outcome, segment.context, segment.key
     noted = {} if segment.annotation is None else {"annotation": annotation_document(segment.annotation)}
-    return noted | {
-        "tenant": segment.platform,
-        "key": str(key),
-        "revision": segment.revision,
-        "supersedes": str(event_id(key, segment.revision - 1)) if segment.revision else None,
-        "void": segment.void,
-        "model": segment.model,
-        "line": segment.line,
-        "instrument": segment.instrument,
-        "start": to_rfc3339(segment.start),
-        "end": to_rfc3339(segment.end),
-        "state": outcome.state.value,
-        "sub_state": outcome.sub_state.value,
-        "reason": outcome.reason,
-        "responsible": outcome.responsible.value,
-        "run": context.run,
-        "phase": context.phase,
-        "held": context.held,
-        "customer": context.customer,
-        "project": context.project,
-        "service_code": context.service_code,
-        "tariff": context.tariff,
-        "time": {
-            "measured": seconds_text(segment.measured),
-            "inferred": seconds_text(segment.inferred),
-            "unknown": seconds_text(segment.unknown),
-            "rule": HOLD_RULE if segment.inferred else "",
-        },
-        "quantities": [
-            {
-                "name": quantity.name,
-                "unit": quantity.unit,
-                "kind": quantity.kind.value,
-                "value": decimal_text(quantity.value),
-                "covered": seconds_text(quantity.covered),
-            }
-            for quantity in segment.quantities
-        ],
-        "evidence": evidence_document(segment.evidence),
-    }
+    reserved = {"reservation": context.reservation} if context.reservation else {}
+    return (
+        noted
+        | reserved
+        | {
+            "tenant": segment.platform,
+            "key": str(key),
+            "revision": segment.revision,
+            "supersedes": str(event_id(key, segment.revision - 1)) if segment.revision else None,
+            "void": segment.void,
+            "model": segment.model,
+            "line": segment.line,
+            "instrument": segment.instrument,
+            "start": to_rfc3339(segment.start),
+            "end": to_rfc3339(segment.end),
+            "state": outcome.state.value,
+            "sub_state": outcome.sub_state.value,
+            "reason": outcome.reason,
+            "responsible": outcome.responsible.value,
+            "run": context.run,
+            "phase": context.phase,
+            "held": context.held,
+            "customer": context.customer,
+            "project": context.project,
+            "service_code": context.service_code,
+            "tariff": context.tariff,
+            "time": {
+                "measured": seconds_text(segment.measured),
+                "inferred": seconds_text(segment.inferred),
+                "unknown": seconds_text(segment.unknown),
+                "rule": HOLD_RULE if segment.inferred else "",
+            },
+            "quantities": [
+                {
+                    "name": quantity.name,
+                    "unit": quantity.unit,
+                    "kind": quantity.kind.value,
+                    "value": decimal_text(quantity.value),
+                    "covered": seconds_text(quantity.covered),
+                }
+                for quantity in segment.quantities
+            ],
+            "evidence": evidence_document(segment.evidence),
+        }
+    )
 
 
 def annotation_document(annotation: Annotation) -> dict[str, Any]:
@@ -315,7 +321,14 @@ def _segment(data: _Data) -> Segment:
         end=from_rfc3339(data.end),
         outcome=StateOutcome(data.state, data.sub_state, data.reason, data.responsible),
         context=RunContext(
-            data.run, data.phase, data.held, data.customer, data.project, data.service_code, data.tariff
+            data.run,
+            data.phase,
+            data.held,
+            data.customer,
+            data.project,
+            data.service_code,
+            data.tariff,
+            data.reservation,
         ),
         measured=micros_of(data.time.measured),
         inferred=micros_of(data.time.inferred),

@@ -17,6 +17,7 @@ from services.billing.domain.tariff_file import load_tariff
 from services.billing.entrypoints import api, meter, recorder
 from services.billing.entrypoints.asking import instant
 from services.billing.entrypoints.cli_annotations import annotation
+from services.billing.entrypoints.cli_reservations import reservation
 from services.billing.entrypoints.command import database, in_transaction, print_json, refusing
 from services.billing.entrypoints.invoices import document
 from shared.observability.process import run_process
@@ -32,7 +33,8 @@ def group() -> None:
     """Meter the use of equipment and bill it."""
 
 
-group.add_command(annotation)
+for part in (annotation, reservation):
+    group.add_command(part)
 
 
 @group.command("meter")

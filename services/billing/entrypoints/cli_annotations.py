@@ -15,7 +15,7 @@ from services.billing.entrypoints.notes import document
 from shared.contracts.topics import Topics
 from shared.storage.pool import Connection
 
-_prefix = click.option(
+topic_prefix_option = click.option(
     "--topic-prefix", envvar="PILOTLINE_TOPIC_PREFIX", default="", help="of the topics; default $PILOTLINE_TOPIC_PREFIX"
 )
 _who = click.option("--by", default="command line", help="who says it; kept with it")
@@ -40,7 +40,7 @@ def annotation() -> None:
 )
 @click.option("--id", "name", type=click.UUID, help="makes the same command harmless a second time")
 @_who
-@_prefix
+@topic_prefix_option
 @database
 def add(
     line: str,
@@ -63,7 +63,7 @@ def add(
             instrument=instrument,
             start=instant("from", start),
             end=instant("to", end),
-            reason=_short(reason),
+            reason=short(reason),
             responsible=None if responsible is None else Responsible(responsible),
             who=by[:200],
         )
@@ -77,14 +77,14 @@ def add(
 @click.argument("annotation_id", type=click.UUID)
 @_reason
 @_who
-@_prefix
+@topic_prefix_option
 @database
 def withdraw(annotation_id: UUID, reason: str, by: str, topic_prefix: str, database_url: str) -> None:
     """Take a note back: what it covered is as if it had never been said."""
 
     async def work(connection: Connection) -> tuple[dict[str, Any], bool]:
         topic = Topics(topic_prefix).line_records
-        return await notes.withdraw(connection, topic, annotation_id, reason=_short(reason), who=by[:200])
+        return await notes.withdraw(connection, topic, annotation_id, reason=short(reason), who=by[:200])
 
     found, withdrawn = in_transaction(database_url, work)
     print_json(document(found) | {"withdrawn": withdrawn})
@@ -120,7 +120,8 @@ def list_(
         )
 
 
-def _short(reason: str) -> str:
+def short(reason: str) -> str:
+    """Raises click.BadParameter for a reason no event can carry."""
     if not 1 <= len(reason) <= 200 or "\x00" in reason:
         raise click.BadParameter("a reason has 1 to 200 characters", param_hint="--reason")
     return reason

@@ -91,11 +91,11 @@ async def board_rows(
     """`criteria` by digest."""
     names = [facts.run for facts in runs]
     counts = await _counts(connection, names)
-    starts = await _phase_starts(connection, names)
+    spans = await _phase_spans(connection, names)
     newest = await _newest(connection, runs)
     rows = []
     for facts in runs:
-        phases = _phases(facts, criteria[facts.criteria_digest], starts.get(facts.run, {}))
+        phases = _phases(facts, criteria[facts.criteria_digest], spans.get(facts.run, {}))
         words, open_phases = counts.get(facts.run, ({}, frozenset()))
         shown = {
             "run": facts.run,
@@ -237,15 +237,21 @@ async def _counts(connection: Connection, runs: Sequence[str]) -> dict[str, tupl
     return found
 
 
-async def _phase_starts(connection: Connection, runs: Sequence[str]) -> dict[str, dict[str, Micros]]:
+async def _phase_spans(
+    connection: Connection, runs: Sequence[str]
+) -> dict[str, dict[str, tuple[Micros, Micros | None]]]:
+    """As the worker has found them; a command that it has not read yet is the start of a phase too."""
     cursor = await connection.execute(
-        """select run_id, phase, at from verification.run_command
-           where run_id = any(%s) and command = 'phase' and outcome = 'carried_out'""",
-        (list(runs),),
+        """select run_id, phase, started_at, ended_at from verification.run_phase where run_id = any(%(runs)s)
+           union all
+           select c.run_id, c.phase, c.at, null from verification.run_command c
+           where c.run_id = any(%(runs)s) and c.command = 'phase' and c.outcome = 'carried_out'
+             and not exists (select from verification.run_phase p where p.run_id = c.run_id and p.phase = c.phase)""",
+        {"runs": list(runs)},
     )
-    found: dict[str, dict[str, Micros]] = {}
-    for run, phase, at in await cursor.fetchall():
-        found.setdefault(run, {})[phase] = micros(at)
+    found: dict[str, dict[str, tuple[Micros, Micros | None]]] = {}
+    for run, phase, start, end in await cursor.fetchall():
+        found.setdefault(run, {})[phase] = (micros(start), _micros(end))
     return found
 
 
@@ -264,9 +270,13 @@ async def _newest(connection: Connection, runs: Sequence[RunFacts]) -> dict[str,
     return newest
 
 
-def _phases(facts: RunFacts, criteria: CriteriaSet, starts: Mapping[str, Micros]) -> tuple[PhaseView, ...]:
+def _phases(
+    facts: RunFacts, criteria: CriteriaSet, spans: Mapping[str, tuple[Micros, Micros | None]]
+) -> tuple[PhaseView, ...]:
+    starts = {name: start for name, (start, _) in spans.items()}
     order = sorted(starts, key=lambda name: starts[name])
-    ends = {name: starts[following] for name, following in pairwise(order)}
+    ends: dict[str, Micros] = {name: starts[following] for name, following in pairwise(order)}
+    ends |= {name: end for name, (_, end) in spans.items() if end is not None}
     return tuple(
         PhaseView(
             id=phase.id,

@@ -62,6 +62,12 @@ class RunStore:
         )
         return [_command(row) for row in await cursor.fetchall()]
 
+    async def begun_by_condition(self, run: str) -> frozenset[str]:
+        cursor = await self._connection.execute(
+            "select phase from verification.run_phase where run_id = %s and starts_by = 'condition'", (run,)
+        )
+        return frozenset(row[0] for row in await cursor.fetchall())
+
     async def record(self, command: CommandRecord) -> None:
         await self._connection.execute(
             """insert into verification.run_command (run_id, key, command, phase, at, who, reason, outcome, problem, state_after)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from services.verification.domain.criteria.marks import Marked
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.entries import ENTERED, compile_entered
+from services.verification.domain.phases import END, START, compile_boundary
 from services.verification.domain.plan import compile_criterion, known_phase
 from services.verification.domain.signals import channels_of
 from shared.contracts.registry import Stream
@@ -63,6 +64,14 @@ def check(criteria: CriteriaSet, streams: Sequence[Stream], marks: Marked | None
                     "use s, min or h",
                 )
             )
+    for place, phase in enumerate(criteria.phases):
+        for what in (START, END):
+            if getattr(phase, f"{what}s_when") is None:
+                continue
+            try:
+                compile_boundary(phase, place, what, channels)
+            except Invalid as problem:
+                findings.append(Finding(problem.code, problem.field or "", problem.detail, problem.remedy or ""))
     memory: list[tuple[str, int]] = []
     for index, criterion in enumerate(criteria.criteria):
         where = f"criteria[{index}]"

@@ -8,6 +8,7 @@ from typing import Any
 from services.verification.domain.conditions import condition_node, margin_unit
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
 from services.verification.domain.criteria.process import SetpointBand, Uniformity
+from services.verification.domain.criteria.temporal import FORMULA_KINDS
 from services.verification.domain.signals import (
     ABSOLUTE,
     ADD,
@@ -34,6 +35,7 @@ from services.verification.domain.signals import (
     interval_unit,
     plan_of,
 )
+from services.verification.domain.temporal import formula_signal
 from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Invalid
 
@@ -54,6 +56,8 @@ def signal_of(criterion: Any, channels: Channels, where: str) -> SignalPlan:
         return truths({"trial": criterion.trial, "success": criterion.success}, channels, where)
     if isinstance(criterion, Mtbf):
         return truths({"failure": criterion.failure, "operating": criterion.operating}, channels, where)
+    if criterion.kind in FORMULA_KINDS:
+        return formula_signal(criterion, channels, where)
     return compile_signal(criterion.signal, channels, f"{where}.signal")
 
 

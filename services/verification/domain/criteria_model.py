@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
+from services.verification.domain.criteria.formulas import Formula
 from services.verification.domain.criteria.levels import (
     Balance,
     Band,
@@ -38,6 +39,15 @@ from services.verification.domain.criteria.process import (
     Uniformity,
 )
 from services.verification.domain.criteria.reading import is_text_form, read_text
+from services.verification.domain.criteria.temporal import (
+    Condition,
+    Forbid,
+    FormulaCriterion,
+    Order,
+    Response,
+    Since,
+    Until,
+)
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, Malformed
 
@@ -62,6 +72,13 @@ Criterion = Annotated[
     | Count
     | SuccessRate
     | Mtbf
+    | Condition
+    | FormulaCriterion
+    | Response
+    | Until
+    | Since
+    | Order
+    | Forbid
     | LabResult
     | Inspection,
     Field(discriminator="kind"),
@@ -89,17 +106,34 @@ KINDS = (
     "count",
     "success_rate",
     "mtbf",
+    "condition",
+    "formula",
+    "response",
+    "until",
+    "since",
+    "order",
+    "forbid",
     "lab_result",
     "inspection",
 )
 
 
+class Boundary(Model):
+    """A condition on telemetry, and for how long it has to hold without interruption (written `for`; at once without it)."""
+
+    formula: Formula
+    held_for: Quantity | None = Field(default=None, validation_alias=AliasChoices("for", "held_for"))
+
+
 class Phase(Model):
-    """A phase of the run. `planned` is its intended length: horizons are checked against it, verdicts never use it."""
+    """A phase of the run. `planned` is its intended length: horizons are checked against it, verdicts never use it. It begins and ends by
+    command, or when a condition holds (V-3)."""
 
     id: Identifier
     title: Title
     planned: Quantity | None = None
+    starts_when: Boundary | None = None
+    ends_when: Boundary | None = None
 
 
 class CriteriaSet(Model):

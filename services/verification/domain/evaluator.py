@@ -41,6 +41,7 @@ from services.verification.domain.outcomes import (
     Transition,
     Verdict,
 )
+from services.verification.domain.phases import COMMAND, CONDITION, END, START, PhaseSpan, PhaseWatch, When
 from services.verification.domain.plan import RunPlan
 from services.verification.domain.results import result_of
 from services.verification.domain.rows import Arrived, Chunk
@@ -84,6 +85,7 @@ class RunEvaluator:
         self._end: Micros = FAR
         self._phases: dict[str, tuple[Micros, Micros]] = {}
         self._phase: str | None = None
+        self._watch = PhaseWatch(plan.phases, plan.conditions, plan.start)
         self._held = np.zeros((0, 2), np.int64)
         self._arrivals: dict[tuple[str, str], BootArrivals] = {}
         self._keep = tail
@@ -111,7 +113,7 @@ class RunEvaluator:
         """Takes a lifecycle record of this run in log order; answers the criteria that had already gone past it (now stale)."""
         before = set(self.stale)
         if isinstance(record, PhaseStarted):
-            self._phase_started(record.phase, record.at)
+            self._phase_commanded(record.phase, record.at)
         elif isinstance(record, RunHeld):
             self._hold_changed(record.at, np.vstack([self._held, [[record.at, FAR]]]))
         elif isinstance(record, RunRestarted):
@@ -121,7 +123,7 @@ class RunEvaluator:
         elif isinstance(record, RunEnded):
             self._end = record.at
             self.how = record.how
-            self._phase_started(None, record.at)
+            self._phase_commanded(None, record.at)
             for group in self._groups:
                 if group.behind:
                     self._mark(group, lambda _: True)
@@ -179,6 +181,8 @@ class RunEvaluator:
         for group in self._by_stream[stream]:
             if first <= group.released:
                 late += self._late(group, times[times <= group.released], reach - self.plan.start)
+        if stream in self._watch.streams and first <= self._watch.reached:
+            late += self._mark_all()
         rows.arrived.append(Arrived(times, values, quality, rows.boot_index(boot), seq, numbers))
         rows.watermark = max(rows.watermark, last)
         return Arrival(verdict, tuple(sorted(set(late))))
@@ -191,9 +195,15 @@ class RunEvaluator:
         """
         for rows in self._rows.values():
             rows.settle()
+        reached = self._watch.reached
+        for phase, at in self._watch.advance(self._rows, self._columns, upto, self._end):
+            self._phase_started(phase, at)
+        if self._watch.lost and self._watch.reached > reached:
+            self._mark_all()
         touched: list[Group] = []
         for group in self._groups:
             frontier = min(self._rows[name].watermark for name in group.streams) if upto is None else upto
+            frontier = min(frontier, self._watch.frontier)
             if frontier <= group.released:
                 continue
             if group.behind:
@@ -280,7 +290,7 @@ class RunEvaluator:
                 if state.outcome > before:
                     self._outcomes[member.number] = state.outcome
                     transitions.append(Transition(state.criterion, before, state.outcome, state))
-        return transitions + self._never_begun() if self.ended else transitions
+        return transitions + self._never_begun() if self._over else transitions
 
     def _never_begun(self) -> list[Transition]:
         found = []
@@ -334,9 +344,37 @@ class RunEvaluator:
             self._rows,
             self._held,
             self._bad[member.number],
-            run_ended=self.ended,
+            run_ended=self._over,
             stale=plan.id in self.stale,
         )
+
+    @property
+    def phases(self) -> tuple[PhaseSpan, ...]:
+        """The phases so far, in order of their start."""
+        by_condition = {(what, name) for what, name, _ in self._watch.found}
+        return tuple(
+            PhaseSpan(
+                phase=name,
+                start=start,
+                end=None if end == FAR else end,
+                starts_by=CONDITION if (START, name) in by_condition else COMMAND,
+                ends_itself=(END, name) in by_condition,
+            )
+            for name, (start, end) in sorted(self._phases.items(), key=lambda item: item[1])
+        )
+
+    @property
+    def _over(self) -> bool:
+        """Whether the run has ended and every boundary of it is known."""
+        return self.ended and self._watch.settled
+
+    def _phase_commanded(self, phase: str | None, at: Micros) -> None:
+        """A command of the past, behind which the conditions have found their boundaries, asks for a rebuild."""
+        when = self._watch.command(phase, at)
+        if when is When.NOW:
+            self._phase_started(phase, at)
+        elif when is When.TOO_LATE or (phase is None and self._watch.lost):
+            self._mark_all()
 
     def _phase_started(self, phase: str | None, at: Micros) -> None:
         """Ends the present phase at `at` and begins another; a phase that has been there before is not judged twice."""
@@ -360,6 +398,9 @@ class RunEvaluator:
         for group in self._groups:
             if group.released >= at:
                 self._mark(group, lambda plan: bool(plan.lane.stops and plan.phase == self._phase))
+
+    def _mark_all(self) -> list[str]:
+        return [name for group in self._groups for name in self._mark(group, lambda _: True)]
 
     def _late(self, group: Group, times: NDArray[np.int64], reach: Micros) -> list[str]:
         """The criteria whose phase, with the carry into it, a late row can touch."""
@@ -392,12 +433,14 @@ class RunEvaluator:
         for name, rows in self._rows.items():
             if not rows.chunks:
                 continue
-            rows.forget(min(group.released for group in self._by_stream[name]))
+            passed = [group.released for group in self._by_stream[name]]
+            rows.forget(min([*passed, self._watch.frontier] if name in self._watch.streams else passed))
             if rows.waiting() > MAX_WAITING_ROWS:
                 for group in self._by_stream[name]:
                     if group.released < rows.chunks[-1].times[-1]:
                         group.behind = True
                         group.released = int(rows.chunks[-1].times[-1])
+                self._watch.lost = self._watch.lost or (name in self._watch.streams and not self._watch.settled)
                 rows.chunks = []
 
     def _inputs(self) -> list[object]:

@@ -10,10 +10,11 @@ from services.verification.domain.rows import StreamRows
 
 
 def columns_of(plan: RunPlan) -> tuple[dict[str, int], dict[str, StreamRows]]:
-    """For every channel that a criterion reads, its row in a chunk of its stream; and the empty rows of every stream."""
+    """For every channel that a criterion or the condition of a phase reads, its row in a chunk of its stream; and the empty rows of every stream."""
     used: dict[str, dict[str, int]] = {stream.id: {} for stream in plan.streams}
-    for criterion in plan.criteria:
-        for item in criterion.signal.inputs:
+    signals = [*(criterion.signal for criterion in plan.criteria), *(condition.signal for condition in plan.conditions)]
+    for signal in signals:
+        for item in signal.inputs:
             used[item.stream][item.path] = item.column
     columns: dict[str, int] = {}
     rows = {}

@@ -51,7 +51,7 @@ def higher(a, b):  # type: ignore[no-untyped-def]
 
 @compiled
 def compute(codes, constants, held, stack):  # type: ignore[no-untyped-def]
-    """The program's value for the held values; NaN for a division by zero."""
+    """Leaves the program's values for the held values on the stack and answers the first; NaN for a division by zero."""
     top = 0
     for k in range(codes.shape[0]):
         code = codes[k]
@@ -116,7 +116,20 @@ def values_of(signal: SignalPlan, held: NDArray[np.float64]) -> NDArray[np.float
 
 @compiled
 def merge_kernel(  # type: ignore[no-untyped-def]
-    times, values, places, inputs, codes, constants, held, until, out_times, out_until, out_values, out_places
+    times,
+    values,
+    places,
+    inputs,
+    codes,
+    constants,
+    outputs,
+    each,
+    held,
+    until,
+    out_times,
+    out_until,
+    out_values,
+    out_places,
 ):
     """Writes the points of one signal and returns their number.
 
@@ -146,7 +159,7 @@ def merge_kernel(  # type: ignore[no-untyped-def]
                     until[c, 2] = places[inputs[c, 3] + 2 * at[c] + 1]
                     sampled = True
                 at[c] += 1
-                if channels == 1:
+                if each:
                     break
         if not sampled:
             continue
@@ -156,8 +169,12 @@ def merge_kernel(  # type: ignore[no-untyped-def]
         if upto <= t:
             continue
         value = compute(codes, constants, held, stack)
+        for j in range(1, outputs):
+            value = value if value != value or stack[j] == stack[j] else np.nan
         out_times[points] = t
-        out_values[points] = value
+        out_values[0, points] = value
+        for j in range(1, outputs):
+            out_values[j, points] = stack[j] if value == value else np.nan
         out_until[points] = upto if value == value else t
         for c in range(channels):
             out_places[points, 2 * c] = until[c, 1]
@@ -172,6 +189,8 @@ class MergedSignal:
         channels = len(plan.inputs)
         self.codes = np.array([code for code, _ in plan.program], np.int64)
         self.constants = np.array([constant for _, constant in plan.program], np.float64)
+        self.outputs = plan.outputs
+        self.each = channels == 1 and not plan.instants
         self.ages = [item.max_age for item in plan.inputs]
         self.held = np.zeros(channels, np.float64)
         self.until = np.full((channels, 3), NEVER, np.int64)
@@ -183,14 +202,15 @@ class MergedSignal:
         places: NDArray[np.int64],
         spans: list[tuple[int, int, int, int]],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Times, ends of validity, values and positions of the new points.
+        """Times, ends of validity, values (one row per output of the plan, one behind the other) and positions of the new points.
 
         `spans` gives each channel's offset in times, count, offset in values and offset in places.
         """
         inputs = np.array([(*span, age) for span, age in zip(spans, self.ages, strict=True)], np.int64)
         room = int(inputs[:, 1].sum())
         out_times, out_until = np.empty(room, np.int64), np.empty(room, np.int64)
-        out_values, out_places = np.empty(room, np.float64), np.empty((room, 2 * len(spans)), np.int64)
+        out_values = np.empty((self.outputs, room), np.float64)
+        out_places = np.empty((room, 2 * len(spans)), np.int64)
         n = merge_kernel(
             times,
             values,
@@ -198,6 +218,8 @@ class MergedSignal:
             inputs,
             self.codes,
             self.constants,
+            self.outputs,
+            self.each,
             self.held,
             self.until,
             out_times,
@@ -205,4 +227,4 @@ class MergedSignal:
             out_values,
             out_places,
         )
-        return out_times[:n], out_until[:n], out_values[:n], out_places[:n]
+        return out_times[:n], out_until[:n], out_values[:, :n].ravel(), out_places[:n]

@@ -12,6 +12,7 @@ from services.verification.domain.computed import signal_of
 from services.verification.domain.entries import ENTERED, EnteredPlan, compile_entered
 from services.verification.domain.kinds.lanes import Kind, Lane
 from services.verification.domain.kinds.registry import lane_of
+from services.verification.domain.phases import ConditionPlan, compile_conditions
 from services.verification.domain.signals import (
     Channels,
     SignalPlan,
@@ -62,7 +63,8 @@ class CriterionPlan:
 class RunPlan:
     """Everything that decides a run's verdicts except its frames, its lifecycle and what people enter. Immutable.
 
-    `criteria` are judged by samples, `entered` by what people enter; `order` names all of them in the order of the set."""
+    `criteria` are judged by samples, `entered` by what people enter; `order` names all of them in the order of the set. `conditions` are
+    those by which phases begin or end."""
 
     run: str
     start: Micros
@@ -72,12 +74,15 @@ class RunPlan:
     streams: tuple[Stream, ...]
     entered: tuple[EnteredPlan, ...]
     order: tuple[str, ...]
+    conditions: tuple[ConditionPlan, ...]
 
     @classmethod
     def build(cls, *, run: str, criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros) -> RunPlan:
         """Compiles a criteria set for a run that begins at `start`. Raises Invalid with the first finding of `check`."""
         compiled = compile_criteria(criteria, streams, start)
-        used = {name for criterion in compiled for name in criterion.signal.streams}
+        conditions = compile_conditions(criteria, channels_of(streams))
+        signals = [*(criterion.signal for criterion in compiled), *(condition.signal for condition in conditions)]
+        used = {name for signal in signals for name in signal.streams}
         return cls(
             run=run,
             start=start,
@@ -87,6 +92,7 @@ class RunPlan:
             streams=tuple(sorted((s for s in streams if s.id in used), key=lambda s: s.id)),
             entered=compile_entries(criteria),
             order=tuple(criterion.id for criterion in criteria.criteria),
+            conditions=conditions,
         )
 
     @property
@@ -103,7 +109,8 @@ class RunPlan:
         """The same run with some of its criteria."""
         wanted = set(criteria)
         kept = tuple(criterion for criterion in self.criteria if criterion.id in wanted)
-        used = {name for criterion in kept for name in criterion.signal.streams}
+        signals = [*(criterion.signal for criterion in kept), *(condition.signal for condition in self.conditions)]
+        used = {name for signal in signals for name in signal.streams}
         streams = tuple(stream for stream in self.streams if stream.id in used)
         return RunPlan(
             self.run,
@@ -114,6 +121,7 @@ class RunPlan:
             streams,
             entered=tuple(criterion for criterion in self.entered if criterion.id in wanted),
             order=tuple(name for name in self.order if name in wanted),
+            conditions=self.conditions,
         )
 
 

@@ -49,6 +49,8 @@ class SignalPlan:
     period: float
     uncertainty: Uncertainty | None
     bounds: tuple[float | None, float | None] | None = None
+    outputs: int = 1  # values that the program leaves
+    instants: bool = False  # one point at an instant, however many samples of one channel there are at it
 
     @property
     def streams(self) -> tuple[str, ...]:

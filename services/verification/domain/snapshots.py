@@ -11,13 +11,14 @@ import numpy as np
 from services.verification.domain.arrivals import BootArrivals, Intervals
 from services.verification.domain.judging import BadValues
 from services.verification.domain.outcomes import Outcome
+from services.verification.domain.phases import PhaseWatch
 from services.verification.domain.rows import Chunk
 from shared.contracts.lifecycle import Entry, decode_line_record, encode_line_record
 
 if TYPE_CHECKING:
     from services.verification.domain.evaluator import RunEvaluator
 
-FORMAT = 4
+FORMAT = 5
 
 
 class _Boot(msgspec.Struct, array_like=True):
@@ -43,6 +44,19 @@ class _Rows(msgspec.Struct, array_like=True):
     bad: bytes
 
 
+class _Watch(msgspec.Struct, array_like=True):
+    reached: int
+    place: int
+    armed: int
+    current: str | None
+    begun: list[str]
+    commands: list[tuple[int, str | None]]
+    found: list[tuple[str, str, int]]
+    settled: bool
+    lost: bool
+    conditions: list[tuple[int, int, bytes, bytes]]
+
+
 class _Snapshot(msgspec.Struct):
     format: int
     plan: str
@@ -62,6 +76,7 @@ class _Snapshot(msgspec.Struct):
     entries: list[bytes]
     entered: dict[str, int]
     finished: bool
+    watch: _Watch
 
 
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
@@ -92,6 +107,7 @@ def freeze(evaluator: RunEvaluator) -> bytes:
         entries=[encode_line_record(record) for record in evaluator._entries.records],
         entered={name: int(outcome) for name, outcome in evaluator._entries.outcomes.items()},
         finished=evaluator._finished,
+        watch=_watch(evaluator._watch),
     )
     return msgspec.msgpack.encode(snapshot)
 
@@ -132,6 +148,7 @@ def thaw(evaluator: RunEvaluator, data: bytes) -> bool:
         evaluator._entries.apply(entry)
     evaluator._entries.outcomes = {name: Outcome(value) for name, value in snapshot.entered.items()}
     evaluator._finished = snapshot.finished
+    _thaw_watch(evaluator._watch, snapshot.watch)
     return True
 
 
@@ -143,6 +160,31 @@ def _arrays(evaluator: RunEvaluator) -> list[Any]:
         for lanes in group.lane_sets:
             arrays += lanes.state()
     return arrays
+
+
+def _watch(watch: PhaseWatch) -> _Watch:
+    return _Watch(
+        reached=watch.reached,
+        place=watch.place,
+        armed=watch.armed,
+        current=watch.current,
+        begun=sorted(watch.begun),
+        commands=watch.commands,
+        found=watch.found,
+        settled=watch.settled,
+        lost=watch.lost,
+        conditions=[(w.since, w.until, w.merged.held.tobytes(), w.merged.until.tobytes()) for w in watch.watched],
+    )
+
+
+def _thaw_watch(watch: PhaseWatch, saved: _Watch) -> None:
+    watch.reached, watch.place, watch.armed, watch.current = saved.reached, saved.place, saved.armed, saved.current
+    watch.begun, watch.commands, watch.found = set(saved.begun), saved.commands, saved.found
+    watch.settled, watch.lost = saved.settled, saved.lost
+    for watched, (since, until, held, ends) in zip(watch.watched, saved.conditions, strict=True):
+        watched.since, watched.until = since, until
+        watched.merged.held[...] = np.frombuffer(held, np.float64)
+        watched.merged.until[...] = np.frombuffer(ends, np.int64).reshape(watched.merged.until.shape)
 
 
 def _boot(key: tuple[str, str], arrivals: BootArrivals) -> _Boot:

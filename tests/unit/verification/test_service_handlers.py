@@ -93,6 +93,7 @@ class Runs:
     runs: dict[str, Run] = field(default_factory=dict)
     given: list[CommandRecord] = field(default_factory=list)
     announced: list[Announcement] = field(default_factory=list)
+    by_condition: frozenset[str] = frozenset()
 
     async def insert(self, run: Run) -> bool:
         return self.runs.setdefault(run.run, run) is run
@@ -108,6 +109,9 @@ class Runs:
 
     async def save(self, run: Run) -> None:
         self.runs[run.run] = run
+
+    async def begun_by_condition(self, run: str) -> frozenset[str]:
+        return self.by_condition
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
         self.announced.append(announcement)
@@ -191,6 +195,15 @@ async def test_a_key_repeated_answers_as_before_and_a_reused_one_is_refused(worl
     with pytest.raises(NotAllowed) as reused:
         await world.give("hold", 1, key="k")
     assert reused.value.code == "run_command_key_reused"
+
+
+async def test_a_phase_that_a_condition_has_begun_takes_no_command(world: World) -> None:
+    # V-3
+    await world.give("start", 0)
+    world.runs.by_condition = frozenset({"work"})
+    problem = refusal(await world.give("phase", MINUTE, phase="work"))
+    assert problem is not None
+    assert problem.code == "run_phase_repeated"
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from services.verification.adapters.evidence import offsets_of
 from services.verification.adapters.run_store import add_documents
-from services.verification.adapters.worker import evaluations
+from services.verification.adapters.worker import evaluations, run_phases
 from services.verification.adapters.worker.effects import Effects, Subject, word
 from services.verification.adapters.worker.rebuilds import Reading, Rebuilt, rebuild
 from services.verification.adapters.worker.session import Cause, Session
 from services.verification.domain.outcomes import Outcome, RunResult, Transition
+from services.verification.domain.phases import PhaseSpan
 from shared.observability.metrics import EVALUATION_MISMATCHES, VERDICTS, OfLine, OfVerdict
 from shared.storage.pool import Connection, Pool
 
@@ -21,10 +22,11 @@ Places = Mapping[tuple[str, str, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """A result from stored frames, and where the frames of its evidence lie in the log."""
+    """A result from stored frames, where the frames of its evidence lie in the log, and the run's phases."""
 
     result: RunResult
     places: Places
+    phases: tuple[PhaseSpan, ...]
 
     def place_of(self, stream: str, boot: str, seq: int) -> int | None:
         return self.places.get((stream, boot, seq))
@@ -32,13 +34,22 @@ class Recomputed:
 
 async def recompute(pool: Pool, reading: Reading) -> Recomputed:
     """The final result of a run from its stored frames."""
-    result = (await rebuild(pool, reading)).evaluator.result()
+    evaluator = (await rebuild(pool, reading)).evaluator
+    result = evaluator.result()
     async with pool.connection() as connection:
-        return Recomputed(result, await offsets_of(connection, [state.evidence for state in result.criteria]))
+        places = await offsets_of(connection, [state.evidence for state in result.criteria])
+    return Recomputed(result, places, evaluator.phases)
 
 
 def subject_of(session: Session, evaluation: int | None = None) -> Subject:
     return Subject(session.run, session.line, session.partition, evaluation or session.evaluation)
+
+
+async def tell_phases(connection: Connection, session: Session, effects: Effects) -> None:
+    """The phases of the live evaluation, when they have changed."""
+    spans = session.evaluator.phases
+    await run_phases.tell(connection, subject_of(session), session.spans, spans, effects)
+    session.spans = spans
 
 
 async def adopt(connection: Connection, session: Session, rebuilt: Rebuilt, effects: Effects, recent: Places) -> None:
@@ -62,6 +73,7 @@ async def adopt(connection: Connection, session: Session, rebuilt: Rebuilt, effe
     if cause is not Cause.ENGINE and all(change.after > change.before for change in changed):
         for change in changed:
             effects.transition(subject_of(session), change, place_of)
+        await tell_phases(connection, session, effects)
         return
     words = {name: word(Outcome(outcome)) for name, outcome in before.items()}
     difference = evaluations.changes(words, list(states.values()))
@@ -74,6 +86,7 @@ async def adopt(connection: Connection, session: Session, rebuilt: Rebuilt, effe
         supersedes=session.evaluation - 1,
         difference=difference,
     )
+    await tell_phases(connection, session, effects)
     names = {change.criterion for change in changed}
     for change in evaluations.standing(list(states.values())):
         effects.transition(subject_of(session), change, place_of, announce=change.criterion in names)
@@ -89,6 +102,7 @@ async def finish(connection: Connection, session: Session, effects: Effects, cut
     session.count(transitions)
     for change in transitions:
         effects.transition(subject_of(session), change, place_of)
+    await tell_phases(connection, session, effects)
     if session.evaluator.needs_rebuild:
         return False
     await evaluations.finish_live(connection, session.evaluation, session.evaluator.result(), cut)
@@ -149,6 +163,10 @@ async def supersede(
         difference=difference,
     )
     _say_all(effects, session, recomputed, number, announce={item["criterion"] for item in difference})
+    before_phases = await run_phases.read(connection, session.run)
+    await run_phases.tell(
+        connection, subject_of(session, number), before_phases, recomputed.phases, effects, document=False
+    )
     await _verdict(connection, session, result, effects, number, state)
 
 

@@ -215,6 +215,7 @@ class VerificationWorker:
         transitions = session.advance()
         for change in transitions:
             effects.transition(closing.subject_of(session), change, self._place_of)
+        await closing.tell_phases(connection, session, effects)
         self._levels.changed(session, [change.state for change in transitions], effects)
         await self._say_verdict(session, before, connection, effects)
 

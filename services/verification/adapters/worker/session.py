@@ -16,6 +16,7 @@ import msgspec
 from services.verification.adapters.worker.columns import ChannelOrder
 from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunEvaluator
 from services.verification.domain.outcomes import Outcome, Transition, Verdict
+from services.verification.domain.phases import PhaseSpan
 from services.verification.domain.plan import RunPlan
 from shared.contracts.frame import Frame
 from shared.contracts.lifecycle import DeviationAccepted, Entry, RunEnded, decode_line_record, encode_line_record
@@ -83,7 +84,7 @@ class Need:
 @dataclass(slots=True)
 class Session:
     """See the module's text. `evaluation` is the number of the one in force; `marks` are the newest instants seen per
-    stream; `changes` counts the records it has taken in, `fed` the bytes of their samples."""
+    stream; `changes` counts the records it has taken in, `fed` the bytes of their samples; `spans` are the phases as they were last told."""
 
     run: str
     line: str
@@ -103,6 +104,7 @@ class Session:
     late_after_cut: int | None = None
     changes: int = 0
     fed: int = 0
+    spans: tuple[PhaseSpan, ...] = ()
 
     @property
     def outcome(self) -> Outcome:

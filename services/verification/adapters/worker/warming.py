@@ -69,6 +69,8 @@ _OF_SEVERAL: tuple[_Document, ...] = (
     {"kind": "setpoint_band", "signal": "up.a", "setpoint": "up.b", "fraction": 0.5},
     {"kind": "count", "event": _EVENT, "at_most": 3},
     {"kind": "success_rate", "trial": _EVENT, "success": _EVENT, "at_least": 0.5},
+    {"kind": "response", "trigger": _EVENT, "answer": _EVENT, "within": _DURATION},
+    {"kind": "until", "holds": _EVENT, "until": _EVENT},
     {"kind": "mtbf", "failure": _EVENT, "at_least": _DURATION},
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from services.verification.domain.criteria.temporal import FORMULA_KINDS, Scope, core_of
 from services.verification.domain.criteria.writing import formula_text, quantity_text, signal_text
 
 Expansion = Callable[[Any], str]
@@ -140,6 +141,16 @@ def _mtbf(criterion: Any) -> str:
     )
 
 
+def _core(criterion: Any) -> str:
+    scope, formula = core_of(criterion)
+    text = formula_text(formula)
+    return {
+        Scope.EVERY: f"always({text})",
+        Scope.SOME: f"eventually({text})",
+        Scope.FIRST: f"{text}  at the first instant",
+    }[scope]
+
+
 def _inspection(criterion: Any) -> str:
     return "passed, as a second person has confirmed" if criterion.second_person else "passed, as a person has entered"
 
@@ -168,6 +179,7 @@ EXPANSIONS: dict[str, Expansion] = {
     "count": _count,
     "success_rate": _success,
     "mtbf": _mtbf,
+    **dict.fromkeys(FORMULA_KINDS, _core),
     "lab_result": lambda c: f"{_limited(c, 'x')}  of the confirmed result x",
     "inspection": _inspection,
 }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from services.verification.domain.criteria.temporal import FORMULA_KINDS
 from services.verification.domain.kinds import (
     band,
     drift,
     events,
+    formula,
     fraction,
     hold,
     integral,
@@ -33,6 +35,7 @@ KERNELS: dict[str, Kind] = {
         events.COUNT,
         events.MTBF,
         events.SUCCESS,
+        formula.KIND,
         fraction.KIND,
         hold.KIND,
         integral.KIND,
@@ -76,5 +79,7 @@ def lane_of(criterion: Any, measures: Measures) -> tuple[Kind, Lane]:
     if criterion.kind == "window_statistics":
         name = "statistics_sliding" if criterion.windows == "sliding" else "statistics_blocks"
         return KERNELS[name], statistics.statistics_lane(criterion, measures)
+    if criterion.kind in FORMULA_KINDS:
+        return formula.KIND, formula.formula_lane(criterion, measures)
     name, build = _LANES[criterion.kind]
     return KERNELS[name], build(criterion, measures)
