@@ -113,13 +113,13 @@ class Iterations(ReadModel):
     ) -> tuple[ChannelStatistics, ...] | None:
         """Per channel and phase of the latest run, for every run compared. Without `channels` those that its criteria read.
 
-        Raises as `comparison` does, NotFound(channel_unknown | phase_unknown), Invalid(statistics_too_long).
+        Raises as `comparison` does, NotFound(run_not_started | channel_unknown | phase_unknown), Invalid(statistics_too_long).
         """
         async with self._snapshot() as connection:
             sides = await self._sides(connection, run, baseline, reaches)
             if not sides:
                 return None
-            latest = sides[-1]
+            latest = _started(sides[-1])
             wanted = [signal_of(latest.criteria, None, name, latest.channels) for name in channels]
             wanted = wanted or _read_by_criteria(latest)
             phases = [item.id for item in latest.head.phases if phase in (None, item.id)]
@@ -149,13 +149,13 @@ class Iterations(ReadModel):
         """A criterion's signal, or a channel (`<stream>.<channel>`), in one phase of every run compared; the phase is by default the criterion's,
         or the first that the latest run has finished.
 
-        Raises as `comparison` does, NotFound(criterion_unknown | channel_unknown | curve_subject | phase_unknown).
+        Raises as `comparison` does, NotFound(run_not_started | criterion_unknown | channel_unknown | curve_subject | phase_unknown).
         """
         async with self._snapshot() as connection:
             sides = await self._sides(connection, run, baseline, reaches)
             if not sides:
                 return None
-            latest = sides[-1]
+            latest = _started(sides[-1])
             row = None if criterion is None else await self._criterion_row(connection, latest.facts, criterion)
             signal = signal_of(latest.criteria, criterion, channel, latest.channels)
             name = phase or (None if row is None else row.phase) or _first_finished(latest)
@@ -350,6 +350,13 @@ def _read_by_criteria(side: _Side) -> list[SignalPlan]:
         for item in criterion_signal(criterion, side.channels, "criterion").inputs
     }
     return [compile_signal(path, side.channels, "channel") for path in sorted(paths)]
+
+
+def _started(side: _Side) -> _Side:
+    """A run pins its streams when it starts."""
+    if side.facts.started_at is None:
+        raise NotFound("run_not_started", f"run {side.facts.run} has not started", field="run")
+    return side
 
 
 def _first_finished(side: _Side) -> str | None:

@@ -89,12 +89,14 @@ async def _overlay(rig: Rig) -> None:
 
 
 async def test_what_cannot_be_compared_is_refused(rig: Rig) -> None:  # V-21, G11, G14
-    await rig.create("a")
+    await rig.begin("a")
     await rig.create("other", project="another")
     refused = [
         ("runs/none/comparison", {}, 404, "run_unknown"),
         ("runs/a/comparison", {"baseline": "none"}, 404, "run_unknown"),
         ("runs/a/comparison", {"baseline": "other"}, 422, "baseline_other_project"),
+        ("runs/other/comparison/statistics", {}, 404, "run_not_started"),
+        ("runs/other/comparison/overlay", {"criterion": "limit"}, 404, "run_not_started"),
         ("runs/a/comparison/statistics", {"channel": "fast.absent"}, 404, "channel_unknown"),
         ("runs/a/comparison/statistics", {"phase": "rest"}, 404, "phase_unknown"),
         ("runs/a/comparison/overlay", {"criterion": "limit", "channel": "fast.flow"}, 422, "curve_subject"),
