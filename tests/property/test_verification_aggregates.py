@@ -187,16 +187,18 @@ def test_success_rate_agrees_with_brute_force(recording: Recording, demanded: fl
     checked(recording, criterion, signal, brute.Expected(margin, False, answered=enough), True)
 
 
-@given(recordings(), st.booleans(), st.sampled_from([1.0, 5.0]))
-def test_mtbf_agrees_with_brute_force(recording: Recording, always: bool, demanded: float) -> None:  # V-6, V-26
-    phase = recording.phase("p", stops=False)
+@given(recordings(), st.booleans(), st.sampled_from([1.0, 5.0]), CLOCKS)
+def test_mtbf_agrees_with_brute_force(recording: Recording, always: bool, demanded: float, clock: str) -> None:
+    """V-2, V-6, V-26: failures in a hold do not count when the clock stops in it."""
+    phase = recording.phase("p", stops=clock == "stop")
     if always:
         signal = over(recording, lambda x: float(x >= 1) + 2.0, "fast.x")
     else:
         signal = over(recording, lambda x, z: float(x >= 1) + 2.0 * float(z < 2), "fast.x", "slow.z")
-    failures = len(witness.edges(signal, phase, lambda v: int(v) & 1 == 1))
+    failures = sum(not phase.is_held(t) for t, _ in witness.edges(signal, phase, lambda v: int(v) & 1 == 1))
     operated = witness.true_time(signal, phase, lambda v: int(v) & 2 == 2)
     criterion = {"kind": "mtbf", "phase": "p", "failure": HIGH, "at_least": seconds(demanded), "confidence": 0.8}
+    criterion["clock_in_hold"] = clock
     if not always:
         criterion["operating"] = LOW_Z
     margin = operated / 1e6 / poisson_upper(failures, 0.8) - demanded if operated else None

@@ -25,6 +25,11 @@ _columns = (
     " l.unknown_s, l.content_hash, l.evidence, l.annotation, l.reservation"
 )
 
+_query = f"""select {_columns}, coalesce(q.quantities, '[]') from billing.ledger l
+    left join lateral (select jsonb_agg(jsonb_build_array(name, unit, kind, value::text, covered_s::text) order by position)
+                       as quantities from billing.ledger_quantity q where q.ledger_seq = l.ledger_seq) q on true"""
+_tariff = _columns.split(", ").index("l.tariff")
+
 _head = (
     *(
         "ledger_seq",
@@ -57,9 +62,7 @@ async def customer_slice(
     """Every revision, up to a ledger number, of every segment that starts in [start, end) and was ever the customer's; and the tariffs that
     runs of the customer pinned. A revision that moved a segment to somebody else is in it."""
     cursor = await connection.execute(
-        f"""select {_columns}, coalesce(q.quantities, '[]') from billing.ledger l
-            left join lateral (select jsonb_agg(jsonb_build_array(name, unit, kind, value::text, covered_s::text) order by position)
-                               as quantities from billing.ledger_quantity q where q.ledger_seq = l.ledger_seq) q on true
+        f"""{_query}
             where l.tenant = %(platform)s and l.start_at >= %(start)s and l.start_at < %(end)s and l.ledger_seq <= %(up_to)s
               and exists (select from billing.ledger o where o.tenant = l.tenant and o.source = l.source and o.segment_key = l.segment_key
                           and o.customer = %(customer)s and o.ledger_seq <= %(up_to)s)
@@ -67,13 +70,26 @@ async def customer_slice(
         {"platform": platform, "customer": customer, "start": utc(start), "end": utc(end), "up_to": up_to},
     )
     rows = await cursor.fetchall()
-    tariff = _columns.split(", ").index("l.tariff")
     owner = _columns.split(", ").index("l.customer")
-    pinned = frozenset(row[tariff] for row in rows if row[owner] == customer and row[tariff])
-    return [_row(row[:tariff] + row[tariff + 1 :]) for row in rows], pinned
+    pinned = frozenset(row[_tariff] for row in rows if row[owner] == customer and row[_tariff])
+    return [_row(row) for row in rows], pinned
+
+
+async def run_slice(connection: Connection, platform: str, run: str) -> list[LedgerRow]:
+    """Every revision of every segment that was ever the run's, those that moved it to another run or to none included."""
+    cursor = await connection.execute(
+        f"""{_query}
+            where l.tenant = %(platform)s
+              and (l.source, l.segment_key) in (select o.source, o.segment_key from billing.ledger o
+                                                where o.tenant = %(platform)s and o.run = %(run)s)
+            order by l.ledger_seq""".encode(),
+        {"platform": platform, "run": run},
+    )
+    return [_row(row) for row in await cursor.fetchall()]
 
 
 def _row(row: tuple[Any, ...]) -> LedgerRow:
+    row = row[:_tariff] + row[_tariff + 1 :]
     *head, start, end, measured, inferred, unknown, content, evidence, annotation, reservation, quantities = row
     return LedgerRow(
         **dict(zip(_head, head, strict=True)),

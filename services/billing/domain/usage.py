@@ -8,7 +8,7 @@ usage = parse_usage(decode_event(value))     # Reject(usage_type | usage_malform
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -138,13 +138,18 @@ def event_id(key: UUID, revision: int) -> UUID:
     return stable_id("usage", key, revision)
 
 
+def usage_source(segment: Segment) -> str:
+    """Who measured it: the meter of its line."""
+    return f"/platforms/{segment.platform}/lines/{segment.line}/meter"
+
+
 def usage_event(segment: Segment) -> CloudEvent:
     """The event of a closed segment (or of its superseding revision). Raises ValueError for a provisional one."""
     if segment.provisional:
         raise ValueError("an open segment is no usage yet")
     return CloudEvent(
         id=str(event_id(segment.key, segment.revision)),
-        source=f"/platforms/{segment.platform}/lines/{segment.line}/meter",
+        source=usage_source(segment),
         type=EVENT_TYPE,
         subject=segment.context.run or segment.instrument,
         time=to_rfc3339(segment.end),
@@ -283,6 +288,12 @@ def evidence_document(evidence: Evidence) -> dict[str, Any]:
 def segment_from_document(document: dict[str, Any]) -> Segment:
     """The segment in an event's `data`. Raises msgspec.ValidationError or ValueError."""
     return _segment(msgspec.convert(document, _Data, strict=True))
+
+
+def open_segment_from_document(document: dict[str, Any]) -> Segment:
+    """An open segment from what `segment_document` says of it. Raises msgspec.ValidationError or ValueError."""
+    closed = document | {"provisional": False, "content_hash": "0" * 64}
+    return replace(segment_from_document(closed), provisional=True)
 
 
 def seconds_text(duration: Micros) -> str:

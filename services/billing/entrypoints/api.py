@@ -8,14 +8,14 @@ from fastapi import FastAPI
 
 from services.billing.bootstrap import build_api
 from services.billing.config import ApiSettings
-from services.billing.entrypoints import invoices, notes, rules, slots, usage
+from services.billing.entrypoints import costs, invoices, notes, rules, slots, usage
 from shared.observability.health import serving
 from shared.observability.process import run_process
 
 
 def add_routes(app: FastAPI) -> FastAPI:
     """Every route of billing. `app.state.office` is the `Office` they work with."""
-    for part in (rules, usage, notes, slots, invoices):
+    for part in (rules, usage, notes, slots, costs, invoices):
         app.include_router(part.router)
     return app
 

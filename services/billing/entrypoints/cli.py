@@ -10,11 +10,12 @@ import click
 
 from services.billing.adapters import closing, usage_queries
 from services.billing.adapters.invoice_tables import read_lines
+from services.billing.adapters.live_costs import run_cost
 from services.billing.adapters.state_models import check_state_model, publish_state_model
 from services.billing.adapters.tariffs import publish_tariff
 from services.billing.config import ApiSettings, MeterSettings, RecorderSettings
 from services.billing.domain.tariff_file import load_tariff
-from services.billing.entrypoints import api, meter, recorder
+from services.billing.entrypoints import api, costs, meter, recorder
 from services.billing.entrypoints.asking import instant
 from services.billing.entrypoints.cli_annotations import annotation
 from services.billing.entrypoints.cli_reservations import reservation
@@ -237,6 +238,23 @@ def usage_summary(line: str | None, run_id: str | None, start: str | None, end: 
         click.echo(f"{row['instrument']:24} {state:28} {row['responsible']:14} {row['hours']:>14} h")
     for row in quantities:
         click.echo(f"{row['instrument']:24} {row['name']:28} {row['kind']:14} {row['value'] or '-':>14} {row['unit']}")
+
+
+@usage.command("cost")
+@click.argument("run")
+@database
+def usage_cost(run: str, database_url: str) -> None:
+    """What RUN has cost so far: settled by the ledger, provisional by the meter; no invoice."""
+    found = costs.document(in_transaction(database_url, lambda connection: run_cost(connection, run)))
+    for part in ("settled", "provisional", "total"):
+        amounts = found[part]
+        click.echo(
+            f"{part:12} {amounts['net']:>14} + {amounts['tax']:>12} tax = {amounts['gross']:>14} {found['currency']}"
+        )
+    for line in found["lines"]:
+        click.echo(line["sentence"]["en"])
+        click.echo(line["sentence"]["zh"])
+    click.echo(f"{found['label']['en']} / {found['label']['zh']}")
 
 
 def _text(file: Path) -> str:

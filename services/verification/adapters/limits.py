@@ -6,6 +6,7 @@ from typing import Any
 
 from services.verification.adapters.views import Limits
 from services.verification.domain.computed import signal_of
+from services.verification.domain.plan import guard_width
 from services.verification.domain.signals import Channels, compile_signal, convert
 from shared.kernel.errors import Invalid
 
@@ -31,17 +32,14 @@ def limits_of(criterion: Any, channels: Channels) -> Limits | None:
         return None
     try:
         signal = compile_signal(criterion.signal, channels, "signal")
-        low, high = _bounds(criterion)
-        return (
-            Limits(
-                low=None if low is None else convert(low, signal.unit, "low", difference=signal.difference),
-                high=None if high is None else convert(high, signal.unit, "high", difference=signal.difference),
-                guard=_guard(criterion, signal),
-                unit=signal.unit,
-            )
-            if criterion.kind != "settle"
-            else _around(criterion, signal)
+        if criterion.kind == "settle":
+            return _around(criterion, signal)
+        low, high = (
+            None if bound is None else convert(bound, signal.unit, "limit", difference=signal.difference)
+            for bound in (criterion.low, criterion.high)
         )
+        band = None if low is None or high is None else high - low
+        return Limits(low=low, high=high, guard=guard_width(criterion, signal, band), unit=signal.unit)
     except Invalid:
         return None  # the registry has changed since the run: the curve is drawn without lines
 
@@ -54,21 +52,7 @@ def _at_zero(criterion: Any, channels: Channels) -> Limits | None:
         return None
 
 
-def _bounds(criterion: Any) -> tuple[Any, Any]:
-    return (None, None) if criterion.kind == "settle" else (criterion.low, criterion.high)
-
-
 def _around(criterion: Any, signal: Any) -> Limits:
     target = convert(criterion.target, signal.unit, "target", difference=signal.difference)
     tolerance = convert(criterion.tolerance, signal.unit, "tolerance", difference=True)
-    return Limits(target - tolerance, target + tolerance, _guard(criterion, signal), signal.unit)
-
-
-def _guard(criterion: Any, signal: Any) -> float:
-    decision = criterion.decision
-    if decision.rule == "simple":
-        return 0.0
-    if decision.uncertainty is not None:
-        return float(decision.multiplier * convert(decision.uncertainty, signal.unit, "uncertainty", difference=True))
-    known = signal.uncertainty
-    return 0.0 if known is None else float(decision.multiplier * known.expanded)
+    return Limits(target - tolerance, target + tolerance, guard_width(criterion, signal, 2 * tolerance), signal.unit)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.verification.domain.decisions import conformity, level_of
 from services.verification.domain.groups import END, START, Group, Member
 from services.verification.domain.kinds import quality
 from services.verification.domain.kinds.clock import clock, unclock
@@ -109,6 +110,8 @@ def judge(
         detail=ruling.detail,
         quality=seen,
         evidence=_evidence(plan, member, judgement, rows),
+        level=level_of(plan.decision, ruling.outcome, margin),
+        conformity_probability=conformity(plan.decision, margin) if view.closed else None,
         stale=stale,
     )
 

@@ -83,7 +83,9 @@ class CriterionState:
 
     `margin` is in `unit` against the acceptance limit (the limit less the guard band); None when there is no number. `low` and `high`
     bound the final margin (V-12). `share` is the margin as a share of the tolerance. `time_margin` and `time_out` are µs.
-    `reason` is a stable code when the outcome needs one (`no_data`, `coverage`, `gap`, `bad_quality`, ...), `detail` says it in words.
+    `level` is the four-level statement, `conformity_probability` the probability that the true value conforms at the final margin, both
+    None where the decision rule does not ask. `reason` is a stable code when the outcome needs one (`no_data`, `coverage`, `gap`,
+    `bad_quality`, ...), `detail` says it in words.
     """
 
     criterion: str
@@ -106,6 +108,8 @@ class CriterionState:
     detail: str
     quality: DataQuality
     evidence: Evidence | None
+    level: str | None = None
+    conformity_probability: float | None = None
     stale: bool = False
 
 

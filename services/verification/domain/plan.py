@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.verification.domain import criteria_model as model
 from services.verification.domain.computed import signal_of
+from services.verification.domain.criteria.parts import Title
+from services.verification.domain.decisions import SIMPLE, DecisionPlan, guard_of_probability
 from services.verification.domain.entries import ENTERED, EnteredPlan, compile_entered
 from services.verification.domain.kinds.lanes import Kind, Lane
 from services.verification.domain.kinds.registry import lane_of
@@ -35,6 +37,9 @@ MEMORY_LIMIT = 64 * 1024 * 1024
 JITTER = 2
 """A window has room for this many times the samples of the registered rate; a source beyond it makes the criterion INCONCLUSIVE."""
 
+_TIMES = {"longest_excursion", "cumulative_time_out", "fraction_in_band"}
+"""Kinds whose limits are levels and whose margin is a time or a share: uncertainty can draw the limits in, and no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class CriterionPlan:
@@ -52,6 +57,7 @@ class CriterionPlan:
     on_bad_quality: str
     calibration_expired: bool
     memory: int
+    decision: DecisionPlan
 
     @property
     def demands_whole_phase(self) -> bool:
@@ -186,8 +192,15 @@ def compile_criterion(
         max_gap=max_gap,
         on_bad_quality=criterion.quality.on_bad_quality,
         calibration_expired=measures.calibration_expired(start),
+        decision=measures.decision(),
         memory=measures.memory(kernel, lane),
     )
+
+
+def guard_width(criterion: Any, signal: SignalPlan, band: float | None) -> float:
+    """What the decision rule draws the limits of a criterion in by. Raises Invalid."""
+    title = Title(en="-", zh="-")
+    return _SignalMeasures(criterion, signal, model.Phase(id="p", title=title), "criterion").guard(band=band)
 
 
 class _SignalMeasures:
@@ -198,6 +211,7 @@ class _SignalMeasures:
         self._signal = signal
         self._phase = phase
         self._where = where
+        self._decision: DecisionPlan | None = None
         self.unit = signal.unit
         demanded = criterion.quality.max_gap
         self.gap = signal.max_age if demanded is None else self.duration(demanded, "quality.max_gap")
@@ -215,22 +229,58 @@ class _SignalMeasures:
             raise Invalid("criteria_horizon", "a duration must be positive", field=where, remedy="give at least 1 us")
         return micros
 
-    def guard(self, *, from_registry: bool = True, unit: str | None = None) -> float:
+    def guard(self, *, from_registry: bool = True, unit: str | None = None, band: float | None = None) -> float:
         decision = self._criterion.decision
         if decision.rule == "simple":
             return 0.0
-        where = f"{self._where}.decision.uncertainty"
+        expanded, factor, source = self._uncertainty(from_registry=from_registry, unit=unit)
+        width = float(decision.multiplier * expanded)
+        if decision.rule == "min_probability":
+            width = self._probable(decision.probability, expanded / factor, band)
+        self._decision = DecisionPlan(decision.rule, expanded, factor, width, band, source)
+        return 0.0 if decision.rule == "four_level" else width
+
+    def _uncertainty(self, *, from_registry: bool, unit: str | None) -> tuple[float, float, str]:
+        """U in the unit of the margin, its coverage factor and where it comes from."""
+        decision, known = self._criterion.decision, self._signal.uncertainty
+        where = self.place("decision.uncertainty")
         if decision.uncertainty is not None:
             expanded = convert(decision.uncertainty, unit or interval_unit(self.unit), where, difference=True)
-            return float(decision.multiplier * expanded * self._back(unit))
-        if from_registry and self._signal.uncertainty is not None:
-            return float(decision.multiplier * self._signal.uncertainty.expanded)
+            return float(expanded * self._back(unit)), decision.coverage_factor, "criterion"
+        if from_registry and known is not None:
+            return float(known.expanded), known.coverage_factor, known.source
         raise Invalid(
             "criteria_decision_rule",
-            "a guard band needs an expanded uncertainty U, and the registry has none that fits",
+            f"the rule {decision.rule} needs an expanded uncertainty U, and the registry has none that fits",
             field=where,
             remedy="give decision.uncertainty, or choose the rule simple",
         )
+
+    def _probable(self, wanted: float, standard: float, band: float | None) -> float:
+        width = guard_of_probability(wanted, standard, band) if standard > 0 else 0.0
+        if width is None:
+            raise Invalid(
+                "criteria_decision_rule",
+                f"no value between the limits conforms with a probability of {wanted:g}: the uncertainty is too large",
+                field=self.place("decision.probability"),
+                remedy="agree on a smaller probability, wider limits or a better instrument",
+            )
+        return width
+
+    def decision(self) -> DecisionPlan:
+        """The rule as it was applied. Raises Invalid(criteria_decision_rule) where the kind has no use for it."""
+        rule, kind = self._criterion.decision.rule, self._criterion.kind
+        if rule == "simple":
+            return SIMPLE
+        if self._decision is None or (kind in _TIMES and rule != "guard_band"):
+            fits = "simple or guard_band" if kind in _TIMES else "simple"
+            raise Invalid(
+                "criteria_decision_rule",
+                f"the margin of {kind} is not in the unit of an uncertainty: the rule {rule} has no meaning for it",
+                field=self.place("decision.rule"),
+                remedy=f"use {fits}",
+            )
+        return replace(self._decision, expanded=0.0) if kind in _TIMES else self._decision
 
     def _back(self, unit: str | None) -> float:
         if unit is not None or interval_unit(self.unit) == self.unit:

@@ -48,3 +48,4 @@ class Mtbf(CriterionBase):
     operating: Formula | None = None
     at_least: Quantity
     confidence: Confidence = 0.95
+    clock_in_hold: Literal["run", "stop"] = "run"

@@ -85,11 +85,17 @@ Signal = Annotated[str, Field(min_length=3, max_length=200)] | Expression
 
 
 class Decision(Model):
-    """How uncertainty enters the verdict (V-9). `guard_band` tightens every limit by `multiplier` x U; U comes from the registry or from here."""
+    """How uncertainty enters the verdict, agreed before measuring. U comes from the registry or from here, with its coverage factor k.
 
-    rule: Literal["simple", "guard_band"] = "simple"
+    guard_band tightens every limit by w = `multiplier` x U; four_level calls what lies within w of a limit conditional;
+    min_probability demands at least `probability` that the true value conforms.
+    """
+
+    rule: Literal["simple", "guard_band", "four_level", "min_probability"] = "simple"
     multiplier: Annotated[float, Field(gt=0, le=10)] = 1.0
     uncertainty: Quantity | None = None
+    coverage_factor: Annotated[float, Field(gt=0, le=10)] = 2.0
+    probability: Annotated[float, Field(ge=0.5, le=0.999999)] = 0.95
 
 
 class QualityDemand(Model):

@@ -88,10 +88,15 @@ KIND = Kind(
 
 def limits(criterion: Any, measures: Measures) -> tuple[float, float]:
     """Acceptance limits in the signal's unit: the criterion's less the guard band, infinite where there is none."""
-    width = measures.guard()
-    low = -math.inf if criterion.low is None else measures.limit(criterion.low, "low") + width
-    high = math.inf if criterion.high is None else measures.limit(criterion.high, "high") - width
-    return low, high
+    low = -math.inf if criterion.low is None else measures.limit(criterion.low, "low")
+    high = math.inf if criterion.high is None else measures.limit(criterion.high, "high")
+    width = measures.guard(band=span(low, high))
+    return low + width, high - width
+
+
+def span(low: float, high: float) -> float | None:
+    """The distance of two limits; None where there is only one."""
+    return high - low if math.isfinite(low) and math.isfinite(high) else None
 
 
 def tolerance(low: float, high: float) -> float | None:

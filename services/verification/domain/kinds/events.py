@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from services.verification.domain.bounds import clopper_pearson_lower, poisson_upper
+from services.verification.domain.kinds.clock import clock, is_held
 from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
@@ -43,6 +44,7 @@ def events_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, 
         if sn[lane, CLOSED] == 1:
             continue
         signal, start, end, closing = lanes[lane, 0], lanes[lane, 1], lanes[lane, 2], lanes[lane, 3]
+        held = holds[: holds.shape[0] * lanes[lane, 4]]
         x0, t0, count, r0, width = (
             signals[signal, 0],
             signals[signal, 1],
@@ -63,12 +65,12 @@ def events_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, 
             if sn[lane, HAS] == 1 and before & 2 == 2:
                 a, b = max(sn[lane, LAST_T], start), min(t, sn[lane, LAST_U])
                 if b > a:
-                    sn[lane, TIME] += b - a
+                    sn[lane, TIME] += clock(b, held) - clock(a, held)
             if t >= end:
                 break
             now = int(x)
             known = sn[lane, HAS] == 1 and (sn[lane, LAST_T] >= start or sn[lane, LAST_U] > start)
-            if known and t >= start and now & 1 == 1 and before & 1 == 0:
+            if known and t >= start and now & 1 == 1 and before & 1 == 0 and not is_held(t, held):
                 sn[lane, EVENTS] += 1
                 if now & 2 == 2:
                     sn[lane, GOOD] += 1
@@ -199,4 +201,5 @@ def mtbf_lane(criterion: Any, measures: Measures) -> Lane:
         ints=(FAR, FAR, 0),
         unit=criterion.at_least.unit,
         tolerance=demanded,
+        stops=criterion.clock_in_hold == "stop",
     )

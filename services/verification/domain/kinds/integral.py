@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from services.verification.domain.kinds.band import span
 from services.verification.domain.kinds.clock import clock
 from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import CLOSED, STATE, Judgement, Kind, Lane, Measures, View
@@ -105,11 +106,10 @@ def integral_lane(criterion: Any, measures: Measures) -> Lane:
     low, high = criterion.low, criterion.high
     unit = (low or high).unit
     factor = measures.integral_factor(unit, "low" if low else "high")
-    width = measures.guard(from_registry=False, unit=unit)
-    bounds = [
-        -math.inf if low is None else measures.total(low, unit, "low") + width,
-        math.inf if high is None else measures.total(high, unit, "high") - width,
-    ]
+    bottom = -math.inf if low is None else measures.total(low, unit, "low")
+    top = math.inf if high is None else measures.total(high, unit, "high")
+    width = measures.guard(from_registry=False, unit=unit, band=span(bottom, top))
+    bounds = [bottom + width, top - width]
     size = [abs(bound) for bound in bounds if math.isfinite(bound)]
     whole = (bounds[1] - bounds[0]) / 2 if len(size) == 2 else size[0]
     return Lane(

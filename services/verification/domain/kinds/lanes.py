@@ -60,8 +60,9 @@ class Measures(Protocol):
     def duration(self, quantity: Any, field: str) -> Micros:
         """A positive duration that fits the planned phase."""
 
-    def guard(self, *, from_registry: bool = True, unit: str | None = None) -> float:
-        """The guard band w = r·U in the signal's unit (or in `unit`), 0 for simple acceptance."""
+    def guard(self, *, from_registry: bool = True, unit: str | None = None, band: float | None = None) -> float:
+        """What the decision rule draws the limits in by, in the signal's unit (or in `unit`); 0 where it does not. `band` is the
+        distance of the two limits, where there are two."""
 
     def factor(self, unit: str, per_second: bool, field: str) -> float:
         """What brings the signal's unit (per second) to `unit`, as a difference."""

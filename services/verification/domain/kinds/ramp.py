@@ -109,8 +109,9 @@ def ramp_lane(criterion: Any, measures: Measures) -> Lane:
         )
     reached = math.ceil(abs(last - first) / rate * 1e6)
     tolerance = measures.span(criterion.tolerance, "tolerance")
+    width = measures.guard(band=2 * tolerance)
     return Lane(
-        floats=(first, last, math.copysign(rate, last - first), tolerance - measures.guard()),
+        floats=(first, last, math.copysign(rate, last - first), tolerance - width),
         ints=(reached,),
         unit=measures.unit,
         tolerance=tolerance if tolerance > 0 else None,

@@ -191,11 +191,14 @@ def slope_limits(criterion: Any, measures: Measures) -> Slopes:
     """Limits are slopes in their own unit (for example kPa/min). Raises Invalid(criteria_unit)."""
     unit = (criterion.low or criterion.high).unit
     factor = measures.factor(unit, per_second=True, field="low" if criterion.low else "high")
-    width = measures.guard(from_registry=False, unit=unit)
     if criterion.low is not None and criterion.high is not None and criterion.high.unit != unit:
         raise Invalid(
             "criteria_unit", "low and high differ in unit", field=measures.place("high"), remedy=f"use {unit}"
         )
+    both = criterion.low is not None and criterion.high is not None
+    width = measures.guard(
+        from_registry=False, unit=unit, band=criterion.high.value - criterion.low.value if both else None
+    )
     size = [abs(q.value) for q in (criterion.low, criterion.high) if q is not None]
     if criterion.low is not None and criterion.high is not None:
         size = [(criterion.high.value - criterion.low.value) / 2]

@@ -131,8 +131,8 @@ KIND = Kind(
 
 
 def settle_lane(criterion: Any, measures: Measures) -> Lane:
-    width = measures.guard()
     tolerance = measures.span(criterion.tolerance, "tolerance")
+    width = measures.guard(band=2 * tolerance)
     overshoot = math.inf if criterion.overshoot is None else measures.span(criterion.overshoot, "overshoot") - width
     by = measures.duration(criterion.by, "by")
     return Lane(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from services.verification.domain.kinds.band import limits, tolerance
+from services.verification.domain.kinds.band import limits, span, tolerance
 from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import DECIDED_AT, PARAMS, PROOF, STATE, Judgement, Lane, Measures, View
 
@@ -94,9 +94,10 @@ def statistics_lane(criterion: Any, measures: Measures) -> Lane:
     specs = [-math.inf, math.inf]
     if code == CPK:
         unit = "1"
-        width = measures.guard(from_registry=False, unit="1")
-        low = -math.inf if criterion.low is None else measures.total(criterion.low, "1", "low") + width
-        high = math.inf if criterion.high is None else measures.total(criterion.high, "1", "high") - width
+        low = -math.inf if criterion.low is None else measures.total(criterion.low, "1", "low")
+        high = math.inf if criterion.high is None else measures.total(criterion.high, "1", "high")
+        width = measures.guard(from_registry=False, unit="1", band=span(low, high))
+        low, high = low + width, high - width
         for side, name in enumerate(("lower_spec", "upper_spec")):
             if getattr(criterion, name) is not None:
                 specs[side] = measures.limit(getattr(criterion, name), name)
@@ -121,7 +122,7 @@ def statistics_lane(criterion: Any, measures: Measures) -> Lane:
 
 def spread_limits(criterion: Any, measures: Measures) -> tuple[float, float]:
     """Limits of a standard deviation: differences, so that a limit in K fits a channel in Cel; the registry's U does not speak of spread."""
-    width = measures.guard(from_registry=False)
-    low = -math.inf if criterion.low is None else measures.span(criterion.low, "low") + width
-    high = math.inf if criterion.high is None else measures.span(criterion.high, "high") - width
-    return low, high
+    low = -math.inf if criterion.low is None else measures.span(criterion.low, "low")
+    high = math.inf if criterion.high is None else measures.span(criterion.high, "high")
+    width = measures.guard(from_registry=False, band=span(low, high))
+    return low + width, high - width

@@ -144,7 +144,8 @@ KIND = Kind(
 def steady_lane(criterion: Any, measures: Measures) -> Lane:
     unit = criterion.gradient.unit
     factor = measures.factor(unit, per_second=True, field="gradient")
-    gradient = (criterion.gradient.value - measures.guard(from_registry=False, unit=unit)) / factor
+    width = measures.guard(from_registry=False, unit=unit, band=2 * criterion.gradient.value)
+    gradient = (criterion.gradient.value - width) / factor
     window = measures.duration(criterion.window, "window")
     return Lane(
         floats=(gradient,),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from services.verification.domain.kinds.band import span
 from services.verification.domain.kinds.compiled import compiled
 from services.verification.domain.kinds.lanes import (
     CLOSED,
@@ -126,9 +127,10 @@ KIND = Kind(
 
 
 def totaliser_lane(criterion: Any, measures: Measures) -> Lane:
-    width = measures.guard(from_registry=False)
-    low = -math.inf if criterion.low is None else measures.span(criterion.low, "low") + width
-    high = math.inf if criterion.high is None else measures.span(criterion.high, "high") - width
+    low = -math.inf if criterion.low is None else measures.span(criterion.low, "low")
+    high = math.inf if criterion.high is None else measures.span(criterion.high, "high")
+    width = measures.guard(from_registry=False, band=span(low, high))
+    low, high = low + width, high - width
     rollover = 0.0 if criterion.rollover is None else measures.span(criterion.rollover, "rollover")
     size = [abs(bound) for bound in (low, high) if math.isfinite(bound)]
     whole = (high - low) / 2 if len(size) == 2 else size[0]

@@ -76,6 +76,7 @@ class CriterionLine:
     word: str
     title: str
     phase: str
+    level: str
     reason: str
     bar: Markup
     margin: str
@@ -151,6 +152,7 @@ def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Lan
         word=row.word,
         title=language.local_name(dict(row.title)),
         phase=titles.get(row.phase, row.phase),
+        level=_level(row.state, language),
         reason=row.detail if row.reason else "",
         bar=_bar(row, language),
         margin=language.number(row.margin, row.unit),
@@ -165,6 +167,8 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
     evidence: Mapping[str, Any] = state.get("evidence") or {}
     facts = [
         ("Outcome", language.text(row.word)),
+        ("Level (ILAC-G8)", _level(state, language)),
+        ("Probability of conformity", _percent(state.get("conformity_probability"), language)),
         ("Reason", row.detail if row.reason else ""),
         ("Margin", language.number(row.margin, row.unit)),
         ("Margin can still lie in", _interval(row, language)),
@@ -183,6 +187,23 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         facts=tuple((language.text(name), value) for name, value in facts if value),
         samples=tuple(_sample(position) for position in found.positions),
     )
+
+
+_LEVELS = {
+    "pass": "Pass",
+    "conditional_pass": "Conditional pass",
+    "conditional_fail": "Conditional fail",
+    "fail": "Fail",
+}
+
+
+def _level(state: Mapping[str, Any], language: Language) -> str:
+    """Of the four-level rule; nothing under the others."""
+    return language.text(_LEVELS[state["level"]]) if state.get("level") else ""
+
+
+def _percent(share: float | None, language: Language) -> str:
+    return "" if share is None else language.number(100 * share, "%", 6)
 
 
 def _quality(quality: Mapping[str, Any], language: Language) -> tuple[tuple[str, str], ...]:
