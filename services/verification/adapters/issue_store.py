@@ -87,4 +87,9 @@ class IssueStore:
         histories: dict[UUID, list[Happening]] = {}
         for issue, action, at, who, text, run, key in await cursor.fetchall():
             histories.setdefault(issue, []).append(Happening(Action(action), micros(at), who, text, run, key))
-        return [Issue(*row[:9], micros(row[9]), tuple(histories.get(row[0], ()))) for row in rows]
+        return [_issue(row, tuple(histories.get(row[0], ()))) for row in rows]
+
+
+def _issue(row: Sequence[Any], history: tuple[Happening, ...]) -> Issue:
+    issue, run, line, project, item, criterion, title, key, opened_by, opened_at = row
+    return Issue(issue, run, line, project, item, criterion, title, key, opened_by, micros(opened_at), history)
