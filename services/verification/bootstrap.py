@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 from fastapi import FastAPI
 
+from services.verification.adapters.iterations import Iterations
 from services.verification.adapters.live_feed import LiveFeed
 from services.verification.adapters.read_model import ReadModel
 from services.verification.adapters.webhook_dispatcher import WebhookDispatcher
@@ -35,6 +36,7 @@ class Verification:
     topics: Topics
     registry: CachedRegistry
     read_model: ReadModel
+    iterations: Iterations
     feed: LiveFeed
     webhook_allow_private: bool = False
 
@@ -61,6 +63,7 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Produ
             topics=Topics(settings.topic_prefix),
             registry=CachedRegistry(pool),
             read_model=ReadModel(pool),
+            iterations=Iterations(pool),
             feed=LiveFeed(pool, settings.database_url.get_secret_value(), now=now),
             webhook_allow_private=settings.webhook_allow_private,
         )

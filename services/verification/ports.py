@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from services.verification.domain.criteria_model import CriteriaSet
+from services.verification.domain.issues import Happening, Iteration
 from services.verification.domain.run_state import RunState
 from services.verification.domain.standards import Standard, Standing, Step, standing
 from shared.contracts.lifecycle import LineRecord, PinnedStream
@@ -155,6 +156,24 @@ class Deviation:
     accepted_at: Micros | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A fault of an item under test, found in `run` (V-21); `criterion` None: of no single one. `project`, `item` and `line` are the run's;
+    `history` is everything that has happened to it, oldest first."""
+
+    issue: UUID
+    run: str
+    line: str
+    project: str
+    item: str
+    criterion: str | None
+    title: str
+    key: str
+    opened_by: str
+    opened_at: Micros
+    history: tuple[Happening, ...] = ()
+
+
 class KnowsRegistry(Protocol):
     async def refresh(self, *, unless_younger: float = 0.0) -> Registry: ...
 
@@ -264,3 +283,20 @@ class KeepsStandards(Protocol):
     async def adopt(self, platform: str, standard: str, version: str, who: str) -> None: ...
 
     async def adoptions(self, standard: str, version: str) -> Sequence[Adoption]: ...
+
+
+class KeepsIssues(Protocol):
+    """Issues, in one transaction of the caller."""
+
+    async def find(self, issue: UUID) -> Issue | None:
+        """The issue, so that nobody else adds to it before the transaction ends."""
+
+    async def of_item(self, project: str, item: str) -> Sequence[Issue]:
+        """Those of an item under test, oldest first."""
+
+    async def insert(self, issue: Issue) -> None: ...
+
+    async def append(self, issue: UUID, happening: Happening) -> None: ...
+
+    async def iterations(self, project: str, item: str) -> Mapping[str, Iteration]:
+        """The runs of an item under test, in order of their iterations."""

@@ -17,6 +17,7 @@ from services.verification.config import ApiSettings
 from services.verification.entrypoints import (
     criteria_routes,
     entry_routes,
+    iteration_routes,
     report_routes,
     run_routes,
     sse,
@@ -39,6 +40,7 @@ def add_routes(app: FastAPI, pool: Pool) -> FastAPI:
     for part in (
         criteria_routes,
         entry_routes,
+        iteration_routes,
         run_routes,
         report_routes,
         sse,

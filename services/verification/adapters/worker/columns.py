@@ -64,12 +64,16 @@ class ChannelOrder:
 
     def add_stored(self, evaluator: RunEvaluator, frame: StoredFrame) -> Arrival:
         """The same for a frame read from storage."""
-        values, quality = frame.values, frame.quality
-        if frame.registry_version != self._pinned[frame.stream].version:
-            values, quality = self._arranged(frame.stream, frame.registry_version, values, quality)
+        values, quality = self.arranged(frame)
         return evaluator.add(
             frame.stream, frame.boot, frame.seq, frame.hash, frame.times, values, quality if quality.any() else None
         )
+
+    def arranged(self, frame: StoredFrame) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """Values and quality of a stored frame in the pinned order and units."""
+        if frame.registry_version == self._pinned[frame.stream].version:
+            return frame.values, frame.quality
+        return self._arranged(frame.stream, frame.registry_version, frame.values, frame.quality)
 
     def _arranged(
         self, stream: str, version: int, values: NDArray[np.float64], quality: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""Standards: versions, steps of their life, adoptions."""
+"""Issues of an item under test through its iterations."""
 
 from __future__ import annotations
 

@@ -1,0 +1,157 @@
+"""Run N beside N-1 and a baseline, and the issues between them, on real servers (V-21)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.kernel.times import SECOND, to_rfc3339
+from shared.storage.api_keys import Role, Scope, create_key
+from tests.integration.verification.rig import LENGTH, T0, Batch, Rig, batches
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+
+def raised(batch: Batch, by: float) -> Batch:
+    fast = batch.stream.endswith("fast")
+    return replace(batch, pressure=tuple(p + by for p in batch.pressure) if fast else batch.pressure)
+
+
+async def iteration(rig: Rig, run: str, number: int, *, previous: str | None = None, raise_by: float = 0.0) -> None:
+    """A whole run, one hour after the one before, judged and closed."""
+    start = T0 + (number - 1) * 3600 * SECOND
+    await rig.create(run, iteration=number, previous_run=previous)
+    assert (await rig.command(run, "start", start)).status_code == 200
+    body = {"phase": "work", "at": to_rfc3339(start), "key": "work"}
+    assert (await rig.client.post(f"/v1/runs/{run}/phases?wait=20", json=body)).json()["in_log"]
+    sent = batches("l1", start=start, boot=f"boot-{number}")
+    await rig.send(*(raised(batch, raise_by) for batch in sent))
+    await rig.end(run, start + LENGTH * SECOND)
+    await rig.closed(run)
+
+
+async def ask(rig: Rig, path: str, **query: Any) -> Any:
+    answer = await rig.client.get(f"/v1/{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_run_stands_beside_the_one_before_and_the_first(rig: Rig) -> None:  # V-21
+    await iteration(rig, "a", 1)
+    await iteration(rig, "b", 2, previous="a", raise_by=35.0)
+    await iteration(rig, "c", 3, previous="b", raise_by=5.0)
+    found = await ask(rig, "runs/c/comparison")
+    assert [(column["run"], column["roles"]) for column in found["columns"]] == [
+        ("a", ["baseline"]),
+        ("b", ["previous"]),
+        ("c", ["latest"]),
+    ]
+    limit = next(item for item in found["criteria"] if item["criterion"] == "limit")
+    assert {run: side["verdict"] for run, side in limit["standings"].items()} == {"a": "pass", "b": "fail", "c": "pass"}
+    assert (limit["steps"]["b"]["change"], limit["steps"]["a"]["change"]) == ("better", "same")
+    assert limit["steps"]["b"]["delta"] == pytest.approx(30)
+    assert limit["steps"]["a"]["delta"] == pytest.approx(-5)
+    named = await ask(rig, "runs/c/comparison", baseline="b")
+    assert [column["roles"] for column in named["columns"]] == [["baseline", "previous"], ["latest"]]
+    alone = await ask(rig, "runs/a/comparison")
+    assert [column["run"] for column in alone["columns"]] == ["a"]
+
+    await _statistics(rig)
+    await _overlay(rig)
+
+
+async def _statistics(rig: Rig) -> None:
+    """By hand from what was sent."""
+    items = (await ask(rig, "runs/c/comparison/statistics", channel="fast.pressure"))["items"]
+    assert [(item["channel"], item["phase"], item["unit"]) for item in items] == [("fast.pressure", "work", "kPa")]
+    sent = [60.0 + 10.0 * math.sin(second / 7) for second in range(LENGTH)]
+    for run, by in (("a", 0.0), ("b", 35.0), ("c", 5.0)):
+        seen = items[0]["runs"][run]
+        assert seen["count"] == LENGTH
+        assert seen["mean"] == pytest.approx(math.fsum(sent) / LENGTH + by)
+        assert (seen["minimum"], seen["maximum"]) == (pytest.approx(min(sent) + by), pytest.approx(max(sent) + by))
+    every = (await ask(rig, "runs/c/comparison/statistics"))["items"]
+    assert {item["channel"] for item in every} == {"fast.pressure", "fast.flow", "slow.pressure", "slow.flow"}
+
+
+async def _overlay(rig: Rig) -> None:
+    """The same offsets from the phase's start, although the runs lie hours apart."""
+    found = await ask(rig, "runs/c/comparison/overlay", criterion="limit")
+    assert (found["phase"], found["unit"], found["limits"]["high"]) == ("work", "kPa", 100)
+    assert [curve["run"] for curve in found["curves"]] == ["a", "b", "c"]
+    for curve in found["curves"]:
+        assert curve["offsets"] == [float(second) for second in range(LENGTH)]
+    assert found["curves"][1]["lo"][7] == pytest.approx(found["curves"][0]["lo"][7] + 35)
+
+
+async def test_what_cannot_be_compared_is_refused(rig: Rig) -> None:  # V-21, G11, G14
+    await rig.begin("a")
+    await rig.create("other", project="another")
+    refused = [
+        ("runs/none/comparison", {}, 404, "run_unknown"),
+        ("runs/a/comparison", {"baseline": "none"}, 404, "run_unknown"),
+        ("runs/a/comparison", {"baseline": "other"}, 422, "baseline_other_project"),
+        ("runs/other/comparison/statistics", {}, 404, "run_not_started"),
+        ("runs/other/comparison/overlay", {"criterion": "limit"}, 404, "run_not_started"),
+        ("runs/a/comparison/statistics", {"channel": "fast.absent"}, 404, "channel_unknown"),
+        ("runs/a/comparison/statistics", {"phase": "rest"}, 404, "phase_unknown"),
+        ("runs/a/comparison/overlay", {"criterion": "limit", "channel": "fast.flow"}, 422, "curve_subject"),
+        ("runs/a/comparison/overlay", {"channel": "fast.flow"}, 404, "phase_unknown"),
+    ]
+    for path, query, status, code in refused:
+        answer = await rig.client.get(f"/v1/{path}", params=query)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), (path, answer.text)
+
+
+async def test_runs_and_issues_of_lines_outside_a_key_are_not_shown(rig: Rig) -> None:  # V-21, G11
+    await rig.create("a")
+    await rig.create("b", line="l2", iteration=2, previous_run="a")
+    issue = await rig.client.post("/v1/runs/a/issues", json={"title": "leak"})
+    async with rig.pool.connection() as connection:
+        key = await create_key(connection, label="l2", role=Role.VIEWER, scope=Scope(line="l2"))
+    headers = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=rig.base, headers=headers, timeout=30.0) as client:
+        found = (await client.get("/v1/runs/b/comparison")).json()
+        assert [column["run"] for column in found["columns"]] == ["b"]
+        assert (await client.get("/v1/runs/b/comparison?baseline=a")).json()["code"] == "run_unknown"
+        assert (await client.get("/v1/runs/b/issues")).json()["items"] == []
+        assert (await client.get(f"/v1/issues/{issue.json()['issue']}")).json()["code"] == "issue_unknown"
+        assert (await client.post("/v1/runs/b/issues", json={"title": "x"})).status_code == 403
+
+
+async def test_an_issue_from_its_finding_to_its_return(rig: Rig) -> None:  # V-21
+    await iteration(rig, "a", 1, raise_by=35.0)
+    body = {"title": "pressure too high", "criterion": "limit", "key": "k"}
+    opened = await rig.client.post("/v1/runs/a/issues", json=body)
+    assert opened.status_code == 201, opened.text
+    issue = opened.json()["issue"]
+    again = await rig.client.post("/v1/runs/a/issues", json=body)
+    assert again.json()["issue"] == issue
+    assert (await rig.client.post("/v1/runs/a/issues", json=body | {"title": "x"})).json()["code"] == "issue_key_reused"
+    unknown = await rig.client.post("/v1/runs/a/issues", json={"title": "x", "criterion": "absent"})
+    assert unknown.json()["code"] == "criterion_unknown"
+
+    async def act(action: str, **facts: Any) -> Any:
+        return (await rig.client.post(f"/v1/issues/{issue}/actions", json={"action": action, **facts})).json()
+
+    assert (await act("cause", text="relief valve set too high"))["cause"] == "relief valve set too high"
+    await iteration(rig, "b", 2, previous="a")
+    assert (await act("verify", run="b"))["code"] == "issue_action"
+    assert (await act("fix", text="valve reset", run="b", key="fix"))["state"] == "fixed"
+    assert (await act("fix", text="valve reset", run="b", key="fix"))["state"] == "fixed"
+    assert (await act("verify", run="a"))["code"] == "issue_run_earlier"
+    assert (await act("verify", run="b"))["state"] == "verified"
+    closed = await act("close")
+    assert (closed["state"], closed["closed_in"]) == ("closed", "b")
+
+    await iteration(rig, "c", 3, previous="b", raise_by=35.0)
+    returned = (await ask(rig, "runs/c/issues"))["items"][0]
+    assert (returned["state"], returned["failed_in"], returned["iteration"]) == ("open", "c", 1)
+    assert [entry["action"] for entry in returned["history"]] == ["cause", "fix", "verify", "close"]
+    for table in ("issue", "issue_event"):
+        with pytest.raises(Exception, match="append-only"):
+            await rig.rows(f"delete from verification.{table} returning 1")
