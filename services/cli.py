@@ -36,6 +36,11 @@ ELSEWHERE = {
         "criteria",
         "Criteria sets: check, explain, convert, preview, publish.",
     ),
+    "standards": (
+        "services.verification.entrypoints.standard_cli",
+        "standards",
+        "Standards: drafts, reviews, approvals, adoption.",
+    ),
     "what-if": (
         "services.verification.entrypoints.what_if_cli",
         "what_if",

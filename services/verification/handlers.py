@@ -15,9 +15,11 @@ from services.verification.ports import (
     CommandRecord,
     KeepsCriteria,
     KeepsRuns,
+    KeepsStandards,
     Run,
     StoredCriteria,
 )
+from services.verification.standard_handlers import hold_to_standard
 from shared.contracts.lifecycle import (
     LineRecord,
     PhaseStarted,
@@ -95,11 +97,13 @@ async def save_criteria(
     who: str,
     registry: Registry,
     store: KeepsCriteria,
+    standards: KeepsStandards | None = None,
     marks: Marked | None = None,
 ) -> StoredCriteria:
     """Keep a draft, or publish a version after checking it against the channels of `line`. The same content again changes nothing.
 
-    Raises NotAllowed(criteria_published) for other content under a published version, Invalid with every finding.
+    Raises NotAllowed(criteria_published) for other content under a published version, Invalid with every finding, and what
+    `hold_to_standard` raises for a set that names a standard.
     """
     present = await store.find(criteria.id, criteria.version)
     if present is not None and present.published:
@@ -119,6 +123,7 @@ async def save_criteria(
                 "line_missing", "publishing checks the set against a line", field="line", remedy="name the line"
             )
         report = require_valid(criteria, streams_of_line(registry, line), marks)
+        await hold_to_standard(criteria, platform=registry.lines[line].platform, store=standards)
         memory = sum(size for _, size in report.memory)
     await store.save(criteria, who=who, published=publish, line=line, memory=memory)
     saved = await store.find(criteria.id, criteria.version)

@@ -11,6 +11,7 @@ from uuid import UUID
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.issues import Happening, Iteration
 from services.verification.domain.run_state import RunState
+from services.verification.domain.standards import Standard, Standing, Step, standing
 from shared.contracts.lifecycle import LineRecord, PinnedStream
 from shared.kernel.times import Micros
 from shared.storage.registry import Registry
@@ -233,6 +234,55 @@ class KeepsEntries(Protocol):
     async def insert_deviation(self, deviation: Deviation) -> None: ...
 
     async def accept_deviation(self, deviation: UUID, *, who: str, at: Micros) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStep:
+    """A step as it is kept."""
+
+    step: Step
+    at: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStandard:
+    """A version, and everything that was done to it, oldest first."""
+
+    standard: Standard
+    digest: str
+    history: tuple[RecordedStep, ...]
+
+    @property
+    def standing(self) -> Standing:
+        return standing([recorded.step for recorded in self.history])
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    platform: str
+    standard: str
+    version: str
+    who: str
+    at: Micros
+
+
+class KeepsStandards(Protocol):
+    """Standards, in one transaction of the caller."""
+
+    async def find(self, standard: str, version: str, *, lock: bool = False) -> StoredStandard | None:
+        """With `lock` nobody else changes the version before the transaction ends."""
+
+    async def save(self, standard: Standard) -> None:
+        """Inserts, or replaces a draft."""
+
+    async def record(self, standard: str, version: str, step: Step) -> None: ...
+
+    async def effective(self, standard: str) -> Sequence[str]:
+        """The versions that are in effect."""
+
+    async def adopt(self, platform: str, standard: str, version: str, who: str) -> None: ...
+
+    async def adoptions(self, standard: str, version: str) -> Sequence[Adoption]: ...
 
 
 class KeepsIssues(Protocol):

@@ -136,12 +136,21 @@ class Phase(Model):
     ends_when: Boundary | None = None
 
 
+class Adopted(Model):
+    """The version of a standard that a set keeps: it may tighten it, never loosen it."""
+
+    id: Identifier
+    version: str = Field(min_length=1, max_length=40)
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class CriteriaSet(Model):
     """A published set of criteria: immutable, known by `id`, `version` and digest."""
 
     id: Identifier
     version: Annotated[int, Field(ge=1)]
     title: Title
+    standard: Adopted | None = None
     phases: tuple[Phase, ...] = Field(min_length=1, max_length=64)
     criteria: tuple[Criterion, ...] = Field(min_length=1, max_length=1000)
 

@@ -215,13 +215,16 @@ class RunEvaluator:
 
     def states(self, now: Micros | None = None, idle: Micros | None = None) -> tuple[CriterionState, ...]:
         """Every criterion as it stands. With `now` (event time), an open criterion is `waiting` when one of its streams has been
-        silent for longer than `idle` (default: the stream's maximum age)."""
+        silent for longer than its own idle time, else `idle`, else the stream's maximum age."""
         ages = {stream.id: idle if idle is not None else stream.max_age for stream in self.plan.streams}
         states = []
         for group in self._groups:
-            silent = now is not None and any(self._rows[name].watermark < now - ages[name] for name in group.streams)
             for member in group.members:
                 state = self._judge(group, member)
+                own = self.plan.criteria[member.number].idle
+                silent = now is not None and any(
+                    self._rows[name].watermark < now - (ages[name] if own is None else own) for name in group.streams
+                )
                 if silent and state.activity is Activity.OPEN:
                     state = replace(state, activity=Activity.WAITING)
                 states.append(state)

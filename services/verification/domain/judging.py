@@ -198,6 +198,8 @@ def _lacking(
         return "coverage", f"{seen.coverage:.4f} of the phase is covered, {plan.min_coverage:g} is demanded"
     if plan.max_gap is not None and seen.longest_gap > plan.max_gap:
         return "gap", _gap_text(plan.max_gap, view, seen)
+    if plan.idle is not None and seen.last_at is not None and view.end - seen.last_at > plan.idle:
+        return "silent", f"no data since {to_rfc3339(seen.last_at)}"
     if plan.on_bad_quality == "inconclusive" and bad.count:
         return "bad_quality", f"{bad.count} values marked bad"
     if judgement.undecided is not None:

@@ -54,6 +54,7 @@ class CriterionPlan:
     lane: Lane
     min_coverage: float | None
     max_gap: Micros | None
+    idle: Micros | None
     on_bad_quality: str
     calibration_expired: bool
     memory: int
@@ -62,7 +63,8 @@ class CriterionPlan:
     @property
     def demands_whole_phase(self) -> bool:
         """Whether data quality at the end of the phase can still turn a PASS away."""
-        return self.min_coverage is not None or self.max_gap is not None or self.on_bad_quality != "exclude"
+        demanded = self.min_coverage is not None or self.max_gap is not None or self.idle is not None
+        return demanded or self.on_bad_quality != "exclude"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ def compile_criterion(
         lane=lane,
         min_coverage=criterion.quality.min_coverage,
         max_gap=max_gap,
+        idle=None if criterion.quality.idle is None else measures.duration(criterion.quality.idle, "quality.idle"),
         on_bad_quality=criterion.quality.on_bad_quality,
         calibration_expired=measures.calibration_expired(start),
         decision=measures.decision(),

@@ -21,6 +21,7 @@ from services.verification.entrypoints import (
     report_routes,
     run_routes,
     sse,
+    standard_routes,
     webhook_routes,
     what_if_routes,
 )
@@ -43,6 +44,7 @@ def add_routes(app: FastAPI, pool: Pool) -> FastAPI:
         run_routes,
         report_routes,
         sse,
+        standard_routes,
         webhook_routes,
         what_if_routes,
     ):

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from services.verification.adapters.criteria_store import CriteriaStore
+from services.verification.adapters.standard_store import StandardStore
 from services.verification.adapters.what_if import Tables, judge_run
 from services.verification.domain.check import CheckReport, check
 from services.verification.domain.criteria.expanding import expansion
@@ -159,7 +160,14 @@ def apply(file: Path, line: str, draft: bool, database_url: str | None) -> None:
         registry = await read_registry(connection)
         store = CriteriaStore(connection)
         return await save_criteria(
-            wanted, line=line, publish=not draft, who="cli", registry=registry, store=store, marks=marks
+            wanted,
+            line=line,
+            publish=not draft,
+            who="cli",
+            registry=registry,
+            store=store,
+            standards=StandardStore(connection),
+            marks=marks,
         )
 
     stored = _run(database_url, work)

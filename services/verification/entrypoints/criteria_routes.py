@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.requests import Request
 
 from services.verification.adapters.criteria_store import CriteriaStore
+from services.verification.adapters.standard_store import StandardStore
 from services.verification.domain.criteria_model import read_criteria
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_line
 from services.verification.entrypoints.documents import criteria_document
@@ -51,7 +52,14 @@ async def save(
         store = CriteriaStore(connection)
         present = await store.find(criteria.id, criteria.version)
         stored = await save_criteria(
-            criteria, line=line, publish=publish, who=caller.prefix, registry=registry, store=store, marks=marks
+            criteria,
+            line=line,
+            publish=publish,
+            who=caller.prefix,
+            registry=registry,
+            store=store,
+            standards=StandardStore(connection),
+            marks=marks,
         )
     unchanged = present is not None and (present.digest, present.published) == (stored.digest, stored.published)
     response.status_code = 200 if unchanged else 201

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from services.cli import main
+from services.verification.entry_handlers import MAX_ATTACHMENT
 from shared.kernel.times import SECOND, to_rfc3339
 from shared.storage.api_keys import Role, create_key
 from tests.integration.verification.rig import CRITERIA, LENGTH, NAME, T0, Moment, Rig, batches, criterion, until
@@ -156,6 +157,9 @@ async def test_entries_are_refused_with_a_reason_and_never_changed(rig: Rig) -> 
     assert await code(await enter(rig, "look", passed=True, attachment="0" * 64)) == (404, "attachment_unknown")
     empty = await rig.client.post("/v1/runs/r/attachments", content=b"")
     assert await code(empty) == (422, "attachment_empty")
+    large = await rig.client.post("/v1/runs/r/attachments", content=bytes(MAX_ATTACHMENT + 1))
+    assert await code(large) == (413, "attachment_too_large")
+    assert (await rig.client.post("/v1/runs/r/attachments", content=bytes(MAX_ATTACHMENT))).status_code == 201
     first = await enter(rig, "yield", value=percent(95), key="k")
     assert (await enter(rig, "yield", value=percent(95), key="k")).json() == first.json()
     assert await code(await enter(rig, "yield", value=percent(96), key="k")) == (409, "result_key_reused")

@@ -143,3 +143,17 @@ async def test_a_phase_begins_by_a_record_of_the_lines_topic(rig: Rig) -> None:
     document = await rig.closed("r", 3)
     assert spans(document) == {"work": (at(30), at(LENGTH))}
     assert "inconclusive" not in (await rig.words("r")).values()
+
+
+async def test_a_run_of_before_its_records_were_kept_is_evaluated_from_its_commands(rig: Rig) -> None:
+    # V-15
+    await rig.begin("r")
+    await rig.send(*batches())
+    await rig.end("r")
+    before = await rig.closed("r")
+    async with rig.pool.connection() as connection:
+        await connection.execute("truncate verification.run_record")
+    await rig.send(*batches(boot="b2")[:1])
+    document = await rig.closed("r", 3)
+    assert spans(document) == spans(before) == {"work": (at(0), at(LENGTH))}
+    assert document["evaluations"][-1]["cause"] == "late_data"

@@ -135,3 +135,20 @@ def test_a_silent_stream_makes_only_its_own_criteria_wait() -> None:  # V-14
     assert [s.activity for s in live.states(now=now)] == [Activity.OPEN, Activity.WAITING]
     assert [s.quality.samples for s in live.states()] == [10, 1]
     assert [s.activity for s in live.states(now=now, idle=20 * SECOND)] == [Activity.OPEN, Activity.OPEN]
+
+
+def test_a_silent_channel_waits_after_its_idle_time_and_ends_inconclusive() -> None:  # V-14
+    criterion = {"kind": "band", "signal": "one.x", "high": kpa(5), "quality": {"idle": seconds(4)}}
+    live = fed(plan_of(criterion), begun(), one([(0, 1), (1, 1), (2, 1)]))
+    assert [live.states(now=at * SECOND)[0].activity for at in (5, 6, 7)] == [
+        Activity.OPEN,
+        Activity.OPEN,
+        Activity.WAITING,
+    ]
+    silent = fed(plan_of(criterion), begun(), one([(0, 1), (1, 1), (2, 1)]), ended(10)).result().criteria[0]
+    assert (silent.outcome, silent.reason) == (Outcome.INCONCLUSIVE, "silent")
+    assert silent.detail == "no data since 1970-01-01T00:00:02Z"
+    violated = fed(plan_of(criterion), begun(), one([(0, 1), (1, 9)]), ended(10)).result().criteria[0]
+    assert violated.outcome is Outcome.FAIL
+    heard = fed(plan_of(criterion), begun(), one([(0, 1), (6, 1)]), ended(10)).result().criteria[0]
+    assert heard.outcome is Outcome.PASS

@@ -99,10 +99,14 @@ class Decision(Model):
 
 
 class QualityDemand(Model):
-    """Data quality as part of a criterion (V-10). `on_bad_quality` says what a value marked bad does besides being left out."""
+    """Data quality as part of a criterion (V-10). `on_bad_quality` says what a value marked bad does besides being left out.
+
+    After `idle` without a sample the criterion shows that it waits; at the phase's end it is then INCONCLUSIVE, no data since.
+    """
 
     min_coverage: Share | None = None
     max_gap: Quantity | None = None
+    idle: Quantity | None = None
     on_bad_quality: Literal["exclude", "inconclusive", "fail"] = "exclude"
 
 
