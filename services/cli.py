@@ -46,6 +46,11 @@ ELSEWHERE = {
         "what_if",
         "What drafts of a criteria set would have said about stored runs.",
     ),
+    "iterations": (
+        "services.verification.entrypoints.iteration_cli",
+        "iterations",
+        "Compare runs of one item; issues found in one and closed in another.",
+    ),
     "billing": ("services.billing.entrypoints.cli", "group", "Tariffs, usage, invoices."),
 }
 """Commands that live beside what they command: module, attribute, help."""

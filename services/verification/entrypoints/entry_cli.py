@@ -142,10 +142,17 @@ def _passed(passed: bool) -> str:
 def ask(
     api: str, key: str, method: str, path: str, *, headers: dict[str, str] | None = None, **facts: Any
 ) -> dict[str, Any]:
-    """An answer of the API's runs. Raises ClickException with the problem's sentence and remedy."""
+    """An answer of the API's runs. Raises as `answer_of` does."""
+    return answer_of(api, key, method, f"runs/{path}", headers=headers, **facts)
+
+
+def answer_of(
+    api: str, key: str, method: str, path: str, *, headers: dict[str, str] | None = None, **facts: Any
+) -> dict[str, Any]:
+    """An answer of the API under /v1. Raises ClickException with the problem's sentence and remedy."""
     sent = {"authorization": f"Bearer {key}", **(headers or {})}
     try:
-        answer = httpx.request(method, f"{api}/v1/runs/{path}", headers=sent, timeout=60, **facts)
+        answer = httpx.request(method, f"{api}/v1/{path}", headers=sent, timeout=60, **facts)
     except httpx.HTTPError as error:
         raise click.ClickException(f"{api} does not answer: {error}; `pilotline status` says what runs") from error
     document: dict[str, Any] = answer.json()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from services.cli import main
 from shared.kernel.times import SECOND, to_rfc3339
 from shared.storage.api_keys import Role, Scope, create_key
 from tests.integration.verification.rig import LENGTH, T0, Batch, Rig, batches
@@ -155,3 +158,47 @@ async def test_an_issue_from_its_finding_to_its_return(rig: Rig) -> None:  # V-2
     for table in ("issue", "issue_event"):
         with pytest.raises(Exception, match="append-only"):
             await rig.rows(f"delete from verification.{table} returning 1")
+
+
+async def test_the_page_and_the_command_show_the_same(rig: Rig) -> None:  # V-21, L-1
+    await iteration(rig, "a", 1, raise_by=35.0)
+    await iteration(rig, "b", 2, previous="a")
+    page = await rig.client.get("/runs/b/compare?lang=en")
+    assert page.status_code == 200, page.text
+    assert "<strong>better</strong>" in page.text
+    assert "No issue is recorded" in page.text
+    assert 'data-criterion="limit"' in page.text
+
+    key = rig.client.headers["authorization"].removeprefix("Bearer ")
+
+    async def say(*words: str) -> str:
+        arguments = ["iterations", *words, "--api", rig.base, "--key", key]
+        said = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+        assert said.exit_code == 0, said.output
+        return said.output
+
+    issue = (await say("find", "a", "pressure <too> high", "--criterion", "limit")).strip()
+    assert "fixed" in await say("act", issue, "fix", "--text", "valve reset", "--in", "b")
+    assert "closed" not in await say("issues", "b")
+    await say("act", issue, "verify", "--in", "b")
+    assert "closed; possible now: note, reopen" in await say("act", issue, "close")
+    assert "closed in b" in await say("issues", "b")
+    compared = await say("compare", "b")
+    limit = next(line for line in compared.splitlines() if line.startswith("limit"))
+    assert limit.split()[1:2] == ["fail"]
+    assert "better" in limit
+    assert "fast.pressure" in await say("statistics", "b", "--channel", "fast.pressure", "--phase", "work")
+    refused = await asyncio.to_thread(
+        CliRunner().invoke, main, ["iterations", "act", issue, "close", "--api", rig.base, "--key", key]
+    )
+    assert (refused.exit_code, "possible now: note, reopen" in refused.output) == (1, True)
+
+    chinese = await rig.client.get("/runs/b/compare?lang=zh")
+    assert "变好" in chinese.text
+    assert "已关闭" in chinese.text
+    assert "pressure &lt;too&gt; high" in chinese.text
+    drawn = (await rig.client.get("/runs/b/compare/overlay?criterion=limit&lang=zh")).json()
+    assert [curve["label"] for curve in drawn["curves"]] == ["a (基准 · 前次)", "b (本次)"]
+    assert drawn["curves"][0]["x"][:3] == drawn["curves"][1]["x"][:3] == [0.0, 1.0, 2.0]
+    assert [limit["value"] for limit in drawn["limits"]] == [100]
+    assert (await rig.client.get("/runs/none/compare")).status_code == 404

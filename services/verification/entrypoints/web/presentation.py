@@ -243,12 +243,13 @@ def curve_document(curve: CurveData, language: Language) -> dict[str, Any]:
         "gaps": [{"from": gap.from_ / SECOND, "to": gap.to / SECOND} for gap in curve.gaps],
         "phases": [{"name": p.name, "from": p.from_ / SECOND, "to": p.to / SECOND} for p in curve.phases],
         "late": [at / SECOND for at in curve.late],
-        "limits": _limit_lines(curve.limits, language),
+        "limits": limit_lines(curve.limits, language),
         "worst": None if curve.worst is None else {"at": curve.worst[0] / SECOND, "value": curve.worst[1]},
     }
 
 
-def _limit_lines(limits: Limits | None, language: Language) -> list[dict[str, Any]]:
+def limit_lines(limits: Limits | None, language: Language) -> list[dict[str, Any]]:
+    """Each limit and its guard band, with a label and the side of its line on which the label stands."""
     if limits is None:
         return []
     lines = []

@@ -12,15 +12,20 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from services.verification.adapters.issue_store import IssueStore
+from services.verification.adapters.iteration_views import ChannelStatistics
+from services.verification.adapters.iterations import Iterations
 from services.verification.adapters.read_model import ReadModel
 from services.verification.adapters.reports.store import ReportStore
 from services.verification.adapters.views import RunView
 from services.verification.entrypoints.context import verification
 from services.verification.entrypoints.report_files import html_response, pack_response, pdf_response
+from services.verification.entrypoints.web import comparing
 from services.verification.entrypoints.web import presentation as show
 from services.verification.entrypoints.web.entries import show_entries
 from services.verification.entrypoints.web.texts import LANGUAGES, Language, language
-from shared.kernel.errors import Invalid, NotFound
+from services.verification.issue_handlers import issues_of
+from shared.kernel.errors import Invalid, NotFound, Problem
 from shared.kernel.times import SECOND, micros
 from shared.storage.pool import Pool
 
@@ -47,6 +52,7 @@ _templates = Environment(
 def mount(app: FastAPI, pool: Pool) -> None:
     """Adds the pages to the API's application."""
     app.state.pages = ReadModel(pool)
+    app.state.iterations = Iterations(pool)
     app.include_router(router)
 
 
@@ -156,6 +162,55 @@ async def report_file(request: Request, run: str, number: str, form: str) -> Res
     if form == "zip":
         return await pack_response(parts, found)
     return await (html_response if form == "html" else pdf_response)(parts, found, reader.code)
+
+
+@router.get("/runs/{run}/compare", name="pages.compare")
+async def compare_page(request: Request, run: str, baseline: str = "", c: str = "") -> Response:
+    view = await _view(request, run)
+    reader = _reader(request, view.head.zone)
+    iterations: Iterations = request.app.state.iterations
+    found = await iterations.comparison(run, baseline=baseline or None)
+    assert found is not None  # the view is there
+    statistics, note = await _statistics(iterations, run, baseline or None)
+    async with verification(request).pool.connection() as connection:
+        issues = await issues_of(view.head.project, view.head.item, IssueStore(connection))
+    titles = {name: reader.local_name(dict(names.title)) for name, names in found.names.items()}
+    return _html(
+        request,
+        reader,
+        "compare.html",
+        part=comparing.show_comparison(found, reader),
+        item=f"{view.head.item} {view.head.item_revision}",
+        statistics=comparing.statistic_lines(statistics, reader),
+        statistic_heads=comparing.statistic_heads(reader),
+        statistics_note=note,
+        issues=[comparing.issue_line(issue, titles, reader) for issue in issues],
+        chosen=c,
+        baseline=baseline,
+        curves=all(file.exists() for file in _VENDORED.values()),
+    )
+
+
+@router.get("/runs/{run}/compare/overlay", name="pages.overlay")
+async def overlay(request: Request, run: str, criterion: str, baseline: str = "", points: int = 400) -> Response:
+    view = await _view(request, run)
+    iterations: Iterations = request.app.state.iterations
+    found = await iterations.overlay(run, criterion=criterion, baseline=baseline or None, points=points)
+    assert found is not None  # the view is there
+    document = comparing.overlay_document(found, _reader(request, view.head.zone))
+    return JSONResponse(document, headers={"Cache-Control": "no-store"})
+
+
+async def _statistics(
+    iterations: Iterations, run: str, baseline: str | None
+) -> tuple[tuple[ChannelStatistics, ...], str]:
+    """The statistics, or why there are none."""
+    try:
+        return await iterations.statistics(run, baseline=baseline) or (), ""
+    except Problem as problem:
+        if problem.code not in ("run_not_started", "statistics_too_long"):
+            raise
+        return (), problem.detail
 
 
 @router.get("/runs/{run}/curve", name="pages.curve")
