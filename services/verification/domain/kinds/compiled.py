@@ -3,7 +3,7 @@
 Division follows IEEE 754 instead of raising, which saves a branch; every kernel sees to its divisors itself.
 
 Numba's cache looks at a function's own file alone. Whoever changes what kernels of other files call (`clock`, `is_held`, `value_of`,
-`percentile_of`) deletes the `*.nbi` and `*.nbc` files, or judges with the old code.
+`percentile_of`, the windows of formulas) deletes the `*.nbi` and `*.nbc` files, or judges with the old code.
 """
 
 from __future__ import annotations
