@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest -q
 BENCHES := $(filter $(basename $(notdir $(wildcard tests/perf/*.py))), \
 	sink end_to_end evaluator live_latency what_if metering close_period rating pages memory)
 
-.PHONY: help venv assets servers check test test-docker chaos bench demo up down
+.PHONY: help venv assets servers kernels check test test-docker chaos bench demo up down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ assets: ## the JavaScript of the pages (needs npm once); without it the pages wo
 servers: venv ## Kafka and TimescaleDB in the cache
 	@$(BIN)/python -m deploy.local.install
 
-check: venv ## format, lint, types, imports, hosts and secrets, unit, property and contract tests: about a minute
+kernels: venv ## the evaluator's loops, compiled into the cache: half a minute once
+	@$(BIN)/python -c 'from services.verification.adapters.worker.warming import warm_up; warm_up()'
+
+check: kernels ## format, lint, types, imports, hosts and secrets, unit, property and contract tests: about a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,16 +40,16 @@ check: venv ## format, lint, types, imports, hosts and secrets, unit, property a
 	$(BIN)/python -m deploy.checks.committed
 	$(PYTEST) -n 2 tests/unit tests/property tests/contract
 
-test: venv assets servers ## every test that needs no Docker, on real Kafka and TimescaleDB: under ten minutes on two cores
+test: kernels assets servers ## every test that needs no Docker, on real Kafka and TimescaleDB: under ten minutes on two cores
 	$(PYTEST) -n 2 --dist loadfile -m "not docker and not slow and not chaos" tests
 
 test-docker: venv ## the tests that need a Docker engine, and the servers' tests in containers
 	deploy/docker/run-tests.sh
 
-chaos: venv servers ## processes and servers killed at random, with a ledger of every record
+chaos: kernels servers ## processes and servers killed at random, with a ledger of every record
 	$(PYTEST) -m chaos tests/chaos
 
-bench: venv servers ## every benchmark and docs/performance.md, or one: make bench NAME=sink
+bench: kernels servers ## every benchmark and docs/performance.md, or one: make bench NAME=sink
 ifdef NAME
 	@$(BIN)/python -m tests.perf.$(NAME)
 else
