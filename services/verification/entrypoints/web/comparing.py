@@ -178,8 +178,8 @@ def issue_line(view: IssueView, titles: dict[str, str], language: Language) -> I
     ended = ABSENT
     if how.failed_in is not None:
         ended = f"{language.text('failed again in')} {how.failed_in}"
-    elif how.closed_in is not None or how.verified_in is not None:
-        ended = how.closed_in or how.verified_in or ABSENT
+    elif how.closed_in is not None:
+        ended = how.closed_in
     return IssueLine(
         title=issue.title,
         criterion=titles.get(issue.criterion or "", issue.criterion or ABSENT),
