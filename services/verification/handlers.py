@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+import msgspec
+
+from services.verification.domain.baselines import Recorded, baselines_of, compares
 from services.verification.domain.check import CheckReport, check, require_valid
 from services.verification.domain.criteria.marks import Marked
 from services.verification.domain.criteria_model import CriteriaSet
@@ -189,7 +193,7 @@ async def carry_out(order: Order, *, registry: Registry, criteria: KeepsCriteria
     try:
         if order.command == PHASE and order.phase in await runs.begun_by_condition(order.run):
             raise _repeated_phase(order.phase)
-        changed = await _changed(run, order, _carried_out(given), registry, criteria)
+        changed = await _changed(run, order, _carried_out(given), registry, criteria, runs)
     except Problem as problem:
         refused = _record(order, run.state, problem)
         await runs.record(refused)
@@ -203,7 +207,12 @@ async def carry_out(order: Order, *, registry: Registry, criteria: KeepsCriteria
 
 
 async def _changed(
-    run: Run, order: Order, history: tuple[CommandRecord, ...], registry: Registry, criteria: KeepsCriteria
+    run: Run,
+    order: Order,
+    history: tuple[CommandRecord, ...],
+    registry: Registry,
+    criteria: KeepsCriteria,
+    runs: KeepsRuns,
 ) -> Run:
     if history and order.at < history[-1].at:
         raise NotAllowed(
@@ -218,17 +227,37 @@ async def _changed(
     lifecycle = Lifecycle(run.state, tuple(_issued(item) for item in history if item.command != PHASE))
     state = transition(lifecycle, _issued_by(order)).state
     if order.command == Command.START:
-        return _started(run, order, stored.criteria, streams_of_line(registry, run.line))
+        before = await _run_before(run, stored.criteria, runs)
+        return _started(run, order, stored.criteria, streams_of_line(registry, run.line), before)
     if state in {RunState.STOPPED, RunState.ABORTED, RunState.COMPLETE}:
         return replace(run, state=state, ended_at=order.at, end_reason=order.reason)
     return replace(run, state=state)
 
 
-def _started(run: Run, order: Order, criteria: CriteriaSet, streams: tuple[Stream, ...]) -> Run:
-    """Pins the registry versions that the criteria read. Raises Invalid when the registry has changed so that they do not fit."""
-    plan = RunPlan.build(run=run.run, criteria=criteria, streams=streams, start=order.at)
+async def _run_before(run: Run, criteria: CriteriaSet, runs: KeepsRuns) -> Recorded | None:
+    """What the run is compared with, where its criteria ask for that and it has a run before it. Raises NotAllowed(run_previous_not_final)."""
+    if run.previous_run is None or not compares(criteria):
+        return None
+    recorded = await runs.recorded(run.previous_run)
+    if recorded is None:
+        raise NotAllowed(
+            "run_previous_not_final",
+            f"run {run.previous_run} has no final verdict yet, and the criteria compare with it",
+            field="previous_run",
+            remedy="end it and wait for its close, then start this run",
+        )
+    return recorded
+
+
+def _started(
+    run: Run, order: Order, criteria: CriteriaSet, streams: tuple[Stream, ...], before: Recorded | None
+) -> Run:
+    """Pins the registry versions that the criteria read and the values that they compare with. Raises Invalid when the registry has changed so
+    that the criteria do not fit."""
+    baselines = () if before is None else baselines_of(criteria, before)
+    plan = RunPlan.build(run=run.run, criteria=criteria, streams=streams, start=order.at, baselines=baselines)
     pinned = tuple(PinnedStream(stream.id, stream.version, stream.digest()) for stream in plan.streams)
-    return replace(run, state=RunState.RUNNING, started_at=order.at, streams=pinned)
+    return replace(run, state=RunState.RUNNING, started_at=order.at, streams=pinned, baselines=baselines)
 
 
 def _entered(run: Run, order: Order, history: tuple[CommandRecord, ...], phases: tuple[str, ...]) -> Run:
@@ -280,8 +309,10 @@ def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:
 
 def _opening(run: Run, registry: Registry) -> list[tuple[str, str, Mapping[str, object]]]:
     """`run_start`, and one descriptor per pinned stream (V-4)."""
-    facts = {name: value for name, value in asdict(run).items() if name not in {"state", "phase", "streams"}}
-    start: dict[str, object] = {**facts, "at": run.started_at}
+    left_out = {"state", "phase", "streams", "baselines"}
+    facts = {name: value for name, value in asdict(run).items() if name not in left_out}
+    baselines = [msgspec.structs.asdict(baseline) for baseline in run.baselines]
+    start: dict[str, object] = {**facts, "at": run.started_at, "baselines": baselines}
     documents: list[tuple[str, str, Mapping[str, object]]] = [("run_start", "start", start)]
     for pinned in run.streams:
         stream = registry.versions[pinned.stream, pinned.version]
@@ -322,6 +353,7 @@ def line_record(order: Order, run: Run) -> LineRecord:
             tariff=run.tariff,
             service_code=run.service_code,
             planned_end=run.planned_end,
+            baselines=run.baselines,
         )
     how = {"stop": "stopped", "abort": "aborted", "complete": "completed"}[order.command]
     return RunEnded(event_id, run.run, run.line, order.at, how, order.reason)
@@ -359,9 +391,15 @@ def _issued_by(order: Order) -> Issued:
 
 def _given(run: Run) -> Run:
     """The run as somebody asked for it, without what came of it."""
-    return replace(
-        run, state=RunState.IDLE, phase=None, started_at=None, ended_at=None, end_reason=None, streams=(), created_by=""
-    )
+    nothing: dict[str, Any] = {
+        "phase": None,
+        "started_at": None,
+        "ended_at": None,
+        "end_reason": None,
+        "streams": (),
+        "baselines": (),
+    }
+    return replace(run, state=RunState.IDLE, created_by="", **nothing)
 
 
 async def _check_previous(run: Run, runs: KeepsRuns) -> None:

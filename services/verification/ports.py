@@ -8,11 +8,12 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
+from services.verification.domain.baselines import Recorded
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.issues import Happening, Iteration
 from services.verification.domain.run_state import RunState
 from services.verification.domain.standards import Standard, Standing, Step, standing
-from shared.contracts.lifecycle import LineRecord, PinnedStream
+from shared.contracts.lifecycle import Baseline, LineRecord, PinnedStream
 from shared.kernel.times import Micros
 from shared.storage.registry import Registry
 
@@ -49,7 +50,7 @@ class StoredCriteria:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A verification run (V-1). `started_at`, `ended_at` and `planned_end` are event times; `streams` is pinned when it starts."""
+    """A verification run (V-1). `started_at`, `ended_at` and `planned_end` are event times; `streams` and `baselines` are pinned when it starts."""
 
     run: str
     project: str
@@ -76,6 +77,7 @@ class Run:
     started_at: Micros | None = None
     ended_at: Micros | None = None
     end_reason: str | None = None
+    baselines: tuple[Baseline, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +206,13 @@ class KeepsRuns(Protocol):
     async def begun_by_condition(self, run: str) -> Collection[str]:
         """The phases that a condition on telemetry has begun."""
 
+    async def recorded(self, run: str) -> Recorded | None:
+        """The verdict of record; None while it is provisional."""
+
     async def record(self, command: CommandRecord) -> None: ...
 
     async def save(self, run: Run) -> None:
-        """State, phase, pinned streams, start and end."""
+        """State, phase, what is pinned, start and end."""
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
         """In the same transaction as the rows it tells of: nobody learns of what did not happen."""

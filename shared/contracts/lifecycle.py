@@ -24,6 +24,20 @@ class PinnedStream(msgspec.Struct, frozen=True):
     digest: Text
 
 
+class Baseline(msgspec.Struct, frozen=True):
+    """A value of the run before that a criterion compares with, as that run's verdict of record has it when this run starts.
+
+    `subject` is the digest of what the value is of (signal, statistic, phase), `evaluation` and `digest` name the verdict it was taken from.
+    """
+
+    subject: Text
+    run: Text
+    evaluation: int
+    digest: Text
+    value: float
+    unit: Text
+
+
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     """A run begins at `at`. Everything that decides its verdicts is pinned by digest. `planned_end` is None for an open end."""
 
@@ -40,6 +54,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     tariff: str = ""
     service_code: str = ""
     planned_end: Micros | None = None
+    baselines: tuple[Baseline, ...] = ()
 
 
 class PhaseStarted(msgspec.Struct, frozen=True, tag="phase_started"):

@@ -36,6 +36,30 @@ def ramp(signal: Signal, phase: Phase, levels: tuple[float, float], rate: float,
     return Expected(None, False, answered=False) if found is None else Expected(found[0], found[0] < 0)
 
 
+def envelope(
+    signal: Signal, phase: Phase, step: int, points: Sequence[tuple[float, float]], allowed: int | None
+) -> Expected:
+    """`points` are (mean, half width), one every `step`. Every border lies on a whole second, so one look a second sees all."""
+    margins, past = [], False
+    for t in range(phase.start, phase.end, 1_000_000):
+        v = signal.at(t)
+        if phase.is_held(t) or v is None:
+            continue
+        j = (phase.clock(t) - phase.clock(phase.start)) // step
+        if j >= len(points):
+            past = True
+            continue
+        mean, half = points[j]
+        margins.append((t, half - abs(v - mean)))
+    found = worst(margins)
+    if found is None:
+        return Expected(None, False, answered=False)
+    out = 1_000_000 * sum(1 for _, m in margins if m < 0)
+    margin = found[0] if allowed is None else (allowed - out) / 1e6
+    spare = None if allowed is None else allowed - out
+    return Expected(margin, margin < 0, not past, found[1], out, spare)
+
+
 def steady_state(signal: Signal, phase: Phase, gradient: float, window: int, windows: int, min_count: int) -> Expected:
     """`gradient` per second."""
     samples = judged(signal, phase)

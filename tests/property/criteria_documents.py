@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from services.verification.domain import criteria_model
-from services.verification.domain.criteria import formulas, parts
+from services.verification.domain.criteria import earlier, formulas, parts
 
 UNITS = st.sampled_from(["kPa", "K/min", "%", "mol%/h", "kW.h", "1", "/s", "10*3/ul", "m3", "[degF]", "(kPa)/(m)"])
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False) | st.integers(-100, 100).map(float) | st.just(2.5e-7)
@@ -75,6 +75,21 @@ def _formulas() -> st.SearchStrategy[Any]:
 
 
 FORMULAS = _formulas()
+
+
+@st.composite
+def _references(draw: st.DrawFn) -> earlier.Reference:
+    points = draw(st.lists(st.tuples(NUMBERS, NUMBERS.map(abs)), min_size=1, max_size=4))
+    return earlier.Reference(
+        step=draw(QUANTITIES),
+        unit=draw(UNITS),
+        mean=tuple(mean for mean, _ in points),
+        sd=tuple(sd for _, sd in points),
+        runs=draw(st.sampled_from([(), ("run-1", "9.b")])),
+    )
+
+
+REFERENCES = _references()
 CLASSES: tuple[type[BaseModel], ...] = tuple(get_args(get_args(criteria_model.Criterion)[0]))
 
 
@@ -129,6 +144,8 @@ def of(annotation: Any) -> st.SearchStrategy[Any]:
         return FORMULAS
     if annotation is parts.Quantity:
         return QUANTITIES
+    if annotation is earlier.Reference:
+        return REFERENCES
     if annotation is parts.Title:
         return st.builds(parts.Title, en=TEXTS, zh=TEXTS)
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -24,6 +24,7 @@ HIGH_OR_BOTH = {
     "of": [{"op": ">=", "left": "fast.x", "right": kpa(1)}, {"op": "<", "left": BOTH, "right": kpa(2)}],
 }
 LOW_Y = {"op": "<=", "left": "fast.y", "right": kpa(1)}
+REFERENCE = {"step": seconds(3), "unit": "kPa", "mean": [0.0, 1.0, -1.0] * 400, "sd": [1.0, 0.5, 2.0] * 400}
 CRITERIA: tuple[dict[str, Any], ...] = (
     {"kind": "band", "phase": "p", "signal": "fast.x", "quality": {"max_gap": seconds(4)}} | RANGE,
     {"kind": "band", "phase": "q", "signal": BOTH, "quality": {"min_coverage": 0.6}} | RANGE,
@@ -64,6 +65,10 @@ CRITERIA: tuple[dict[str, Any], ...] = (
     {"kind": "totaliser", "phase": "p", "signal": "fast.y", "low": kpa(3), "high": kpa(9)},
     {"kind": "uniformity", "phase": "q", "places": ["fast.x", "slow.z"], "formula": "half_range", "at_most": 1.0},
     {"kind": "setpoint_band", "phase": "p", "signal": "fast.x", "setpoint": "slow.z", "within": kpa(3)},
+    {"kind": "envelope", "phase": "p", "signal": BOTH, "clock_in_hold": "stop", "at_most": seconds(2)}
+    | {"reference": REFERENCE},
+    {"kind": "envelope", "phase": "q", "signal": "fast.y", "reference": REFERENCE},
+    {"kind": "compare_previous", "phase": "p", "signal": "fast.x", "statistic": "mean"} | RANGE,
     {"kind": "count", "phase": "p", "event": {"op": ">=", "left": "fast.x", "right": kpa(1)}, "at_least": 1},
     {"kind": "count", "phase": "q", "event": {"op": ">=", "left": BOTH, "right": kpa(1)}, "at_most": 1},
     {

@@ -46,6 +46,14 @@ LANES: dict[str, list[Lane]] = {
     "fraction": [Lane((-1.0, 1.0, 0.5), (), "1", stops=stops) for stops in (False, True)],
     "ramp": [Lane((-1.0, 2.0, 0.25, 2.0), (12 * S,), "kPa", stops=stops) for stops in (False, True)],
     "steady": [Lane((0.5,), (4 * S, 2, 2, 3 * S), "kPa/s", slots=2)],
+    "envelope": [
+        Lane((2.0, -1.0, 0.0, 0.5, 1.0, 0.0, 2.0), (7 * S, 3, allowed), "kPa", stops=allowed < 0)
+        for allowed in (-1, 3 * S)
+    ],
+    "previous": [
+        Lane((-1.0, 1.0, 0.9, -math.inf, math.inf), (0, 1, 3 * S, code, has), "kPa", slots=256)
+        for code, has in ((MEAN, 1), (PERCENTILE, 1), (SD, 0))
+    ],
     "drift": [Lane((-0.5, 0.5), (2,), "kPa/s")],
     "integral": [Lane((-5.0, 5.0), (), "kPa.s", stops=stops) for stops in (False, True)],
     "totaliser": [Lane((1.0, 9.0, 3.0), (), "kPa")],

@@ -40,6 +40,8 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"kind": "setpoint_band", "signal": "fast.x", "setpoint": "fast.y", "within": kpa(3)},
     {"kind": "steady_state", "signal": "fast.x", "gradient": SLOPE, "window": seconds(3), "windows": 2},
     {"kind": "count", "event": HIGH, "at_least": 1, "at_most": 3},
+    {"kind": "envelope", "signal": "fast.x", "sigmas": 2, "floor": kpa(1), "at_most": seconds(3)}
+    | {"reference": {"step": seconds(2), "unit": "kPa", "mean": [0.0, 1.0] * 900, "sd": [0.5, 1.0] * 900}},
     {"kind": "response", "trigger": HIGH, "answer": {"op": "not", "of": HIGH}, "within": seconds(3)},
 )
 
@@ -60,9 +62,11 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     asked["quality"] = {"max_gap": draw(st.sampled_from([None, seconds(3), seconds(6)]))}
     given_ = copy.deepcopy(asked)
     for name in list(given_):
-        if name in ("kind", "signal", "event", "trigger", "answer", "setpoint", "statistic"):
+        if name in ("kind", "signal", "event", "trigger", "answer", "setpoint", "statistic", "reference"):
             continue
-        if draw(st.booleans()):
+        if name in ("floor", "at_most") and asked["kind"] == "envelope" and draw(st.booleans()):
+            given_[name] = None
+        elif draw(st.booleans()):
             given_[name] = mutated(draw, given_[name])
     if draw(st.booleans()):
         given_["quality"] = {"max_gap": draw(st.sampled_from([None, seconds(2), seconds(6)])), "min_coverage": 0.5}
@@ -121,13 +125,21 @@ def test_what_passes_the_tighter_criterion_passes_the_other(pair: Any, runs: lis
         (5, {"overshoot": None}, "overshoot"),
         (6, {"window": seconds(3)}, "window"),
         (8, {"max_nan": None}, "max_nan"),
-        (12, {"within": seconds(4)}, "within"),
+        (12, {"sigmas": 2.5}, "sigmas"),
+        (12, {"floor": kpa(1.5)}, "floor"),
+        (13, {"within": seconds(4)}, "within"),
     ],
 )
 def test_what_loosens_is_named(index: int, change: dict[str, Any], field: str) -> None:  # V-19
     asked = KINDS[index] | {"quality": {"max_gap": seconds(6)}}
     [found] = loosened(standard(asked), adopted(asked | change))
     assert (found.criterion, found.field) == ("c0", field)
+
+
+def test_an_allowance_that_the_standard_does_not_give_is_named() -> None:  # V-19
+    asked = KINDS[12] | {"floor": None, "at_most": None}
+    assert [item.field for item in loosened(standard(asked), adopted(KINDS[12]))] == ["floor", "at_most"]
+    assert loosened(standard(KINDS[12]), adopted(asked)) == ()
 
 
 def test_a_missing_criterion_and_another_kind_are_named() -> None:  # V-19

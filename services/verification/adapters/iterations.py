@@ -243,7 +243,7 @@ class Iterations(ReadModel):
                 if not own:
                     continue
                 span = (phase.started_at, phase.ended_at)
-                times, values = await _samples(connection, stream, order, [column for column, _ in own], span)
+                times, values = await read_samples(connection, stream, order, [column for column, _ in own], span)
                 for row, (column, signal) in enumerate(own):
                     item = found[signal.inputs[0].path, name]
                     bring = conversion_between(
@@ -304,7 +304,7 @@ async def _curve(
     )
 
 
-async def _samples(
+async def read_samples(
     connection: Connection, stream: Stream, order: ChannelOrder, columns: Sequence[int], span: tuple[Micros, Micros]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Times in order and the columns' values (c, n), NaN where a value is absent or bad. Raises Invalid(statistics_too_long)."""

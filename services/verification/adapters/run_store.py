@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from services.verification.adapters.announcements import event_message
+from services.verification.domain.baselines import Recorded
+from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.run_state import RunState
 from services.verification.ports import Announcement, CommandRecord, Run, Scene, VerificationKind
-from shared.contracts.lifecycle import PinnedStream, encode_line_record
+from shared.contracts.lifecycle import Baseline, PinnedStream, encode_line_record
 from shared.contracts.topics import Kind, Topics
 from shared.kernel.canonical import canonical_json
 from shared.kernel.ids import stable_id
@@ -20,7 +24,7 @@ from shared.storage.pool import Connection
 RUN_COLUMNS = """
     run_id, project, customer_id, platform_id, line_id, scene, verification_kind, item, item_revision, iteration, previous_run, equipment,
     criteria_set, criteria_version, criteria_digest, streams, tariff, service_code, planned_end, created_by, state, phase, started_at,
-    ended_at, end_reason"""
+    ended_at, end_reason, baselines"""
 
 
 class RunStore:
@@ -33,7 +37,7 @@ class RunStore:
     async def insert(self, run: Run) -> bool:
         cursor = await self._connection.execute(
             f"""insert into verification.run ({RUN_COLUMNS})
-                values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
                 on conflict (run_id) do nothing""".encode(),
             _row(run),
         )
@@ -68,6 +72,22 @@ class RunStore:
         )
         return frozenset(row[0] for row in await cursor.fetchall())
 
+    async def recorded(self, run: str) -> Recorded | None:
+        cursor = await self._connection.execute(
+            """select e.number, e.digest, e.result, c.document
+               from verification.run r
+               join verification.evaluation e on e.run_id = r.run_id and e.number = r.evaluation
+               join verification.criteria_set c on c.set_id = r.criteria_set and c.version = r.criteria_version
+               where r.run_id = %s and r.verdict_state <> 'provisional' and e.result is not null""",
+            (run,),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return None
+        number, digest, result, document = row
+        facts = {item["criterion"]: item for item in result["criteria"]}
+        return Recorded(run, number, digest, CriteriaSet.model_validate(document), facts)
+
     async def record(self, command: CommandRecord) -> None:
         await self._connection.execute(
             """insert into verification.run_command (run_id, key, command, phase, at, who, reason, outcome, problem, state_after)
@@ -88,15 +108,17 @@ class RunStore:
 
     async def save(self, run: Run) -> None:
         await self._connection.execute(
-            """update verification.run set state = %s, phase = %s, streams = %s::jsonb, started_at = %s, ended_at = %s, end_reason = %s
+            """update verification.run set state = %s, phase = %s, streams = %s::jsonb, started_at = %s, ended_at = %s, end_reason = %s,
+                   baselines = %s::jsonb
                where run_id = %s""",
             (
                 run.state,
                 run.phase,
-                _streams(run.streams),
+                _structs(run.streams),
                 _instant(run.started_at),
                 _instant(run.ended_at),
                 run.end_reason,
+                _structs(run.baselines),
                 run.run,
             ),
         )
@@ -147,7 +169,7 @@ async def add_documents(
 def run_of(row: Sequence[Any]) -> Run:
     """The run in a row of `RUN_COLUMNS`."""
     (run, project, customer, platform, line, scene, kind, item, revision, iteration, previous, equipment, criteria_set, version, digest,
-     streams, tariff, service_code, planned_end, created_by, state, phase, started_at, ended_at, end_reason) = row  # fmt: skip
+     streams, tariff, service_code, planned_end, created_by, state, phase, started_at, ended_at, end_reason, baselines) = row  # fmt: skip
     return Run(
         run=run,
         project=project,
@@ -174,6 +196,7 @@ def run_of(row: Sequence[Any]) -> Run:
         started_at=None if started_at is None else micros(started_at),
         ended_at=None if ended_at is None else micros(ended_at),
         end_reason=end_reason,
+        baselines=tuple(Baseline(**pinned) for pinned in baselines),
     )
 
 
@@ -194,7 +217,7 @@ def _row(run: Run) -> Sequence[Any]:
         run.criteria_set,
         run.criteria_version,
         run.criteria_digest,
-        _streams(run.streams),
+        _structs(run.streams),
         run.tariff,
         run.service_code,
         _instant(run.planned_end),
@@ -204,13 +227,12 @@ def _row(run: Run) -> Sequence[Any]:
         _instant(run.started_at),
         _instant(run.ended_at),
         run.end_reason,
+        _structs(run.baselines),
     )
 
 
-def _streams(streams: Sequence[PinnedStream]) -> str:
-    return canonical_json(
-        [{"stream": item.stream, "version": item.version, "digest": item.digest} for item in streams]
-    ).decode()
+def _structs(items: Sequence[PinnedStream | Baseline]) -> str:
+    return canonical_json([msgspec.structs.asdict(item) for item in items]).decode()
 
 
 def _command(row: Sequence[Any]) -> CommandRecord:

@@ -75,7 +75,10 @@ async def judge_run(database_url: str, run: str, drafts: Sequence[CriteriaSet], 
             record = await _record(connection, found)
             streams = _streams(found, known, book)
             start = found.started_at or 0
-            plans = [RunPlan.build(run=run, criteria=draft, streams=streams, start=start) for draft in drafts]
+            plans = [
+                RunPlan.build(run=run, criteria=draft, streams=streams, start=start, baselines=found.baselines)
+                for draft in drafts
+            ]
             evaluators = [RunEvaluator(plan, LONG_TAIL) for plan in plans]
             for logged in await book.lifecycle(connection, found):
                 for evaluator in evaluators:

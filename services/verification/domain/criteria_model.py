@@ -12,6 +12,7 @@ import yaml
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from services.verification.domain.criteria.earlier import ComparePrevious, Envelope
 from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
 from services.verification.domain.criteria.formulas import Formula
@@ -69,6 +70,8 @@ Criterion = Annotated[
     | Integral
     | Totaliser
     | Uniformity
+    | Envelope
+    | ComparePrevious
     | Count
     | SuccessRate
     | Mtbf
@@ -103,6 +106,8 @@ KINDS = (
     "integral",
     "totaliser",
     "uniformity",
+    "envelope",
+    "compare_previous",
     "count",
     "success_rate",
     "mtbf",

@@ -36,6 +36,7 @@ class LaneSet:
     def __init__(self, kind: Kind, members: Sequence[tuple[Lane, int, str, int]]) -> None:
         """`members` are (lane, index of its signal in the group, phase, width of a sample position)."""
         floats, ints = kind.params
+        floats = max(floats, *(len(member[0].floats) for member in members))
         count, width = len(members), max(member[3] for member in members)
         self.kind = kind
         self.phases = [phase for _, _, phase, _ in members]

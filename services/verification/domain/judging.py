@@ -61,6 +61,12 @@ def counted(bad: BadValues, marks: NDArray[np.uint8], times: NDArray[np.int64]) 
     return BadValues(count, first, nan_count, first_nan, suspect_count, first_suspect)
 
 
+_UNDECIDED = {
+    "past_reference": "the phase outlasts the reference",
+    "no_previous_run": "no value of the run before was pinned at the start",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Ruling:
     outcome: Outcome
@@ -202,8 +208,8 @@ def _lacking(
         return "silent", f"no data since {to_rfc3339(seen.last_at)}"
     if plan.on_bad_quality == "inconclusive" and bad.count:
         return "bad_quality", f"{bad.count} values marked bad"
-    if judgement.undecided is not None:
-        return judgement.undecided, "nothing in the phase answers the criterion"
+    if (reason := judgement.undecided) is not None:
+        return reason, _UNDECIDED.get(reason, "nothing in the phase answers the criterion")
     return None
 
 

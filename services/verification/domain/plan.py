@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from services.verification.domain import criteria_model as model
+from services.verification.domain.baselines import subject_of, values_by_subject
 from services.verification.domain.computed import signal_of
-from services.verification.domain.criteria.parts import Title
+from services.verification.domain.criteria.earlier import ComparePrevious
+from services.verification.domain.criteria.parts import Quantity, Title
 from services.verification.domain.decisions import SIMPLE, DecisionPlan, guard_of_probability
 from services.verification.domain.entries import ENTERED, EnteredPlan, compile_entered
 from services.verification.domain.kinds.lanes import Kind, Lane
@@ -23,6 +26,7 @@ from services.verification.domain.signals import (
     convert,
     interval_unit,
 )
+from shared.contracts.lifecycle import Baseline
 from shared.contracts.registry import Stream
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid
@@ -37,8 +41,9 @@ MEMORY_LIMIT = 64 * 1024 * 1024
 JITTER = 2
 """A window has room for this many times the samples of the registered rate; a source beyond it makes the criterion INCONCLUSIVE."""
 
-_TIMES = {"longest_excursion", "cumulative_time_out", "fraction_in_band"}
-"""Kinds whose limits are levels and whose margin is a time or a share: uncertainty can draw the limits in, and no more."""
+_TIMES = {"longest_excursion", "cumulative_time_out", "fraction_in_band", "envelope"}
+"""Kinds whose limits are levels and whose margin is a time or a share, or whose limits move: uncertainty can draw the limits in, and no
+more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class RunPlan:
     """Everything that decides a run's verdicts except its frames, its lifecycle and what people enter. Immutable.
 
     `criteria` are judged by samples, `entered` by what people enter; `order` names all of them in the order of the set. `conditions` are
-    those by which phases begin or end."""
+    those by which phases begin or end, `baselines` the values of the run before that it is compared with."""
 
     run: str
     start: Micros
@@ -83,11 +88,20 @@ class RunPlan:
     entered: tuple[EnteredPlan, ...]
     order: tuple[str, ...]
     conditions: tuple[ConditionPlan, ...]
+    baselines: tuple[Baseline, ...] = ()
 
     @classmethod
-    def build(cls, *, run: str, criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros) -> RunPlan:
+    def build(
+        cls,
+        *,
+        run: str,
+        criteria: model.CriteriaSet,
+        streams: Sequence[Stream],
+        start: Micros,
+        baselines: Sequence[Baseline] = (),
+    ) -> RunPlan:
         """Compiles a criteria set for a run that begins at `start`. Raises Invalid with the first finding of `check`."""
-        compiled = compile_criteria(criteria, streams, start)
+        compiled = compile_criteria(criteria, streams, start, values_by_subject(baselines))
         conditions = compile_conditions(criteria, channels_of(streams))
         signals = [*(criterion.signal for criterion in compiled), *(condition.signal for condition in conditions)]
         used = {name for signal in signals for name in signal.streams}
@@ -101,6 +115,7 @@ class RunPlan:
             entered=compile_entries(criteria),
             order=tuple(criterion.id for criterion in criteria.criteria),
             conditions=conditions,
+            baselines=tuple(baselines),
         )
 
     @property
@@ -111,7 +126,8 @@ class RunPlan:
     def digest(self) -> str:
         """SHA-256 of what a snapshot must agree on before it is restored."""
         pinned = [[stream.id, stream.version, stream.digest()] for stream in self.streams]
-        return digest([ENGINE, self.run, self.start, self.criteria_digest, list(self.order), pinned])
+        before = [[baseline.subject, baseline.value, baseline.unit] for baseline in self.baselines]
+        return digest([ENGINE, self.run, self.start, self.criteria_digest, list(self.order), pinned, before])
 
     def only(self, criteria: Iterable[str]) -> RunPlan:
         """The same run with some of its criteria."""
@@ -130,17 +146,21 @@ class RunPlan:
             entered=tuple(criterion for criterion in self.entered if criterion.id in wanted),
             order=tuple(name for name in self.order if name in wanted),
             conditions=self.conditions,
+            baselines=self.baselines,
         )
 
 
 def compile_criteria(
-    criteria: model.CriteriaSet, streams: Sequence[Stream], start: Micros
+    criteria: model.CriteriaSet,
+    streams: Sequence[Stream],
+    start: Micros,
+    baselines: Mapping[str, Quantity],
 ) -> tuple[CriterionPlan, ...]:
-    """Those that samples answer. Raises Invalid with the first error found; `check` finds them all."""
+    """Those that samples answer; `baselines` are the pinned values by subject. Raises Invalid with the first error found; `check` finds them all."""
     channels = channels_of(streams)
     phases = {phase.id: phase for phase in criteria.phases}
     return tuple(
-        compile_criterion(criterion, channels, phases, start, f"criteria[{index}]")
+        compile_criterion(criterion, channels, phases, start, f"criteria[{index}]", baselines)
         for index, criterion in enumerate(criteria.criteria)
         if criterion.kind not in ENTERED
     )
@@ -170,13 +190,18 @@ def known_phase(criterion: Any, phases: dict[str, model.Phase], where: str) -> m
 
 
 def compile_criterion(
-    criterion: Any, channels: Channels, phases: dict[str, model.Phase], start: Micros | None, where: str
+    criterion: Any,
+    channels: Channels,
+    phases: dict[str, model.Phase],
+    start: Micros | None,
+    where: str,
+    baselines: Mapping[str, Quantity] = MappingProxyType({}),
 ) -> CriterionPlan:
     """Raises Invalid(criteria_phase_unknown | criteria_unknown_channel | criteria_unit | criteria_horizon | criteria_decision_rule |
     criteria_memory)."""
     phase = known_phase(criterion, phases, where)
     signal = signal_of(criterion, channels, where)
-    measures = _SignalMeasures(criterion, signal, phase, where)
+    measures = _SignalMeasures(criterion, signal, phase, where, _baseline(criterion, baselines))
     max_gap = (
         None if criterion.quality.max_gap is None else measures.duration(criterion.quality.max_gap, "quality.max_gap")
     )
@@ -200,6 +225,10 @@ def compile_criterion(
     )
 
 
+def _baseline(criterion: Any, baselines: Mapping[str, Quantity]) -> Quantity | None:
+    return baselines.get(subject_of(criterion)) if isinstance(criterion, ComparePrevious) else None
+
+
 def guard_width(criterion: Any, signal: SignalPlan, band: float | None) -> float:
     """What the decision rule draws the limits of a criterion in by. Raises Invalid."""
     title = Title(en="-", zh="-")
@@ -209,8 +238,11 @@ def guard_width(criterion: Any, signal: SignalPlan, band: float | None) -> float
 class _SignalMeasures:
     """`Measures` of one criterion: conversions into its signal's unit that name the field at fault."""
 
-    def __init__(self, criterion: Any, signal: SignalPlan, phase: model.Phase, where: str) -> None:
+    def __init__(
+        self, criterion: Any, signal: SignalPlan, phase: model.Phase, where: str, baseline: Quantity | None = None
+    ) -> None:
         self._criterion = criterion
+        self._baseline = baseline
         self._signal = signal
         self._phase = phase
         self._where = where
@@ -333,7 +365,28 @@ class _SignalMeasures:
                 field=f"{self._where}.{field}",
                 remedy=f"give phases[{self._phase.id}].planned",
             )
-        return round(convert(self._phase.planned, "us", f"phases[{self._phase.id}].planned", difference=True))
+        return self._planned(self._phase.planned)
+
+    def planned_length(self) -> Micros | None:
+        return None if self._phase.planned is None else self._planned(self._phase.planned)
+
+    def _planned(self, quantity: Quantity) -> Micros:
+        return round(convert(quantity, "us", f"phases[{self._phase.id}].planned", difference=True))
+
+    def baseline(self, *, difference: bool) -> float | None:
+        if self._baseline is None:
+            return None
+        return convert(self._baseline, self.unit, self._where, difference=difference or self._signal.difference)
+
+    def ratio(self, quantity: Any, field: str) -> float:
+        if not self._signal.difference and interval_unit(self.unit) != self.unit:
+            raise Invalid(
+                "criteria_unit",
+                f"a ratio of values in {self.unit}, whose zero is arbitrary, has no meaning",
+                field=self.place("by"),
+                remedy="compare by difference, or use a channel in K",
+            )
+        return self.total(quantity, "1", field)
 
     def slots(self, window: Micros) -> int:
         return math.ceil(window / self._signal.period) * JITTER + 16
@@ -355,7 +408,7 @@ class _SignalMeasures:
 
     def memory(self, kernel: Kind, lane: Lane) -> int:
         width = 2 * len(self._signal.inputs)
-        size = kernel.slot_bytes(width) * lane.slots + 1024
+        size = kernel.slot_bytes(width) * lane.slots + 8 * len(lane.floats) + 1024
         if size > MEMORY_LIMIT:
             raise Invalid(
                 "criteria_memory",

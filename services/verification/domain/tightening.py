@@ -38,6 +38,7 @@ _STRICTER: dict[str, dict[str, Direction]] = {
     "ramp": {"tolerance": "smaller"},
     "steady_state": {"gradient": "smaller", "windows": "larger"},
     "uniformity": {"at_most": "smaller"},
+    "envelope": {"sigmas": "smaller", "floor": "smaller", "at_most": "smaller"},
     "count": {"at_least": "larger", "at_most": "smaller"},
     "success_rate": {"at_least": "larger", "confidence": "larger", "min_trials": "larger"},
     "mtbf": {"at_least": "larger", "confidence": "larger"},
@@ -47,8 +48,23 @@ _STRICTER: dict[str, dict[str, Direction]] = {
 }
 """Beside `low` (larger is stricter) and `high` (smaller is), which mean the same in every kind that has them."""
 
+_ALLOWANCES = {("envelope", "floor"), ("envelope", "at_most")}
+"""What is not there allows nothing; everywhere else a limit that is not there is the loosest of all."""
+
 _LIMITS: dict[str, Direction] = {"low": "larger", "high": "smaller"}
-_SPANS = {"at_most", "duration", "tolerance", "by", "overshoot", "limit", "within", "gradient", "after", "max_gap"}
+_SPANS = {
+    "at_most",
+    "duration",
+    "tolerance",
+    "by",
+    "overshoot",
+    "limit",
+    "within",
+    "gradient",
+    "after",
+    "max_gap",
+    "floor",
+}
 _QUALITY: dict[str, Direction] = {"min_coverage": "larger", "max_gap": "smaller", "idle": "smaller"}
 _ON_BAD = ("exclude", "inconclusive", "fail")
 _NAMES = {"id", "title", "clause"}
@@ -98,7 +114,8 @@ def weaker(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
             continue
         mine, theirs = getattr(given, name), getattr(asked, name)
         if name in directions and name != "kind":
-            if not _at_least_as_strict(mine, theirs, directions[name], span=name in _SPANS or asked.kind in _SLOPES):
+            span, allowance = name in _SPANS or asked.kind in _SLOPES, (asked.kind, name) in _ALLOWANCES
+            if not _at_least_as_strict(mine, theirs, directions[name], span=span, allowance=allowance):
                 yield name, f"is {_shown(mine)}, the standard has {_shown(theirs)}"
         elif name == "second_person":
             if theirs and not mine:
@@ -111,7 +128,7 @@ def weaker(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
     yield from _weaker_decision(asked.decision, given.decision)
 
 
-_SLOPES = {"rate_of_change", "drift", "integral", "totaliser"}
+_SLOPES = {"rate_of_change", "drift", "integral", "totaliser", "compare_previous"}
 
 
 def _weaker_quality(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
@@ -144,12 +161,9 @@ def _weaker_decision(asked: Decision, given: Decision) -> Iterator[tuple[str, st
         yield "decision.uncertainty", f"is {_shown(given.uncertainty)}, the standard has {_shown(asked.uncertainty)}"
 
 
-def _at_least_as_strict(mine: Any, theirs: Any, direction: Direction, *, span: bool) -> bool:
-    """A limit that is not there is the loosest of all."""
-    if theirs is None:
-        return True
-    if mine is None:
-        return False
+def _at_least_as_strict(mine: Any, theirs: Any, direction: Direction, *, span: bool, allowance: bool = False) -> bool:
+    if mine is None or theirs is None:
+        return mine is None if allowance else theirs is None
     ours, asked = _numbers(mine, theirs, span=span)
     if math.isnan(ours):
         return False

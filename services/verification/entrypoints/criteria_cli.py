@@ -24,6 +24,7 @@ from services.verification.domain.criteria.writing import kind_text, set_text
 from services.verification.domain.criteria_model import CriteriaSet, read_criteria
 from services.verification.domain.plan import compile_criterion
 from services.verification.domain.signals import channels_of
+from services.verification.entrypoints.reference_cli import reference
 from services.verification.handlers import check_criteria, save_criteria, streams_of_line
 from services.verification.ports import StoredCriteria
 from shared.contracts.registry import Stream
@@ -50,6 +51,9 @@ _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path
 @click.group("criteria")
 def criteria() -> None:
     """Criteria sets in YAML, JSON or the text form: check, explain, convert, preview, publish."""
+
+
+criteria.add_command(reference)
 
 
 @criteria.command("check")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import msgspec
+
 from services.verification.ports import CommandRecord, Run, StoredCriteria
 from shared.kernel.times import to_rfc3339
 
@@ -73,9 +75,8 @@ def criteria_document(stored: StoredCriteria, *, whole: bool) -> dict[str, Any]:
 def run_document(run: Run) -> dict[str, Any]:
     """A run as it was asked for, and its state."""
     document: dict[str, Any] = json_of(run)
-    document["streams"] = [
-        {"stream": item.stream, "version": item.version, "digest": item.digest} for item in run.streams
-    ]
+    document["streams"] = [msgspec.structs.asdict(item) for item in run.streams]
+    document["baselines"] = [msgspec.structs.asdict(item) for item in run.baselines]
     return document
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.verification.domain.baselines import Recorded
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.run_state import RunState
 from services.verification.handlers import Order, carry_out, create_run, refusal, save_criteria
@@ -94,6 +95,7 @@ class Runs:
     given: list[CommandRecord] = field(default_factory=list)
     announced: list[Announcement] = field(default_factory=list)
     by_condition: frozenset[str] = frozenset()
+    verdicts: dict[str, Recorded] = field(default_factory=dict)
 
     async def insert(self, run: Run) -> bool:
         return self.runs.setdefault(run.run, run) is run
@@ -112,6 +114,9 @@ class Runs:
 
     async def begun_by_condition(self, run: str) -> frozenset[str]:
         return self.by_condition
+
+    async def recorded(self, run: str) -> Recorded | None:
+        return self.verdicts.get(run)
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
         self.announced.append(announcement)
@@ -204,6 +209,28 @@ async def test_a_phase_that_a_condition_has_begun_takes_no_command(world: World)
     problem = refusal(await world.give("phase", MINUTE, phase="work"))
     assert problem is not None
     assert problem.code == "run_phase_repeated"
+
+
+async def test_a_run_that_compares_waits_for_the_run_before_and_pins_its_value(world: World) -> None:
+    # V-6, V-1
+    compared = DOCUMENT["criteria"][0] | {"kind": "compare_previous", "statistic": "mean"}
+    criteria = CriteriaSet.model_validate(DOCUMENT | {"version": 2, "criteria": [compared]})
+    await save_criteria(criteria, line="l", publish=True, who="x", registry=REGISTRY, store=world.criteria)
+    later = replace(RUN, run="r2", previous_run="r", iteration=2, criteria_version=2)
+    await create_run(later, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    order = Order("r2", "k1", "start", 0, "somebody", "why")
+    refused = await carry_out(order, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    assert refused.problem is not None
+    assert refused.problem["code"] == "run_previous_not_final"
+    facts = {"limit": {"outcome": "PASS", "reason": None, "worst_value": 7.0, "unit": "kPa"}}
+    world.runs.verdicts["r"] = Recorded("r", 1, "digest", criteria, facts)
+    order = replace(order, key="k2")
+    assert (await carry_out(order, registry=REGISTRY, criteria=world.criteria, runs=world.runs)).problem is None
+    started = world.runs.announced[-1].record
+    assert isinstance(started, RunStarted)
+    assert [(item.run, item.digest, item.value) for item in started.baselines] == [("r", "digest", 7.0)]
+    opening = world.runs.announced[-1].documents[0][2]
+    assert opening["baselines"][0]["value"] == 7.0
 
 
 @pytest.mark.parametrize(

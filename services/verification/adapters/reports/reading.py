@@ -59,7 +59,14 @@ async def read_facts(connection: Connection, registry: CachedRegistry, run: str)
     records = await _lifecycle(connection, book, found, upto)
     criteria = (found.criteria_set, found.criteria_version, found.criteria_digest)
     try:
-        plan, _ = await book.plan(connection, run, start=found.started_at, criteria=criteria, pinned=found.streams)
+        plan, _ = await book.plan(
+            connection,
+            run,
+            start=found.started_at,
+            criteria=criteria,
+            pinned=found.streams,
+            baselines=found.baselines,
+        )
     except Reject as reject:
         raise NotAllowed("report_not_reproduced", reject.detail, field="run") from reject
     streams = [book.versions[item.stream, item.version] for item in found.streams]

@@ -127,7 +127,11 @@ class _Check:
                 "install the release of that engine to compute the verdict again"
             )
         criteria = CriteriaSet.model_validate(self._documents[pack.CRITERIA])
-        plan = RunPlan.build(run=started.run, criteria=criteria, streams=pinned, start=started.at) if same else None
+        plan = None
+        if same:
+            plan = RunPlan.build(
+                run=started.run, criteria=criteria, streams=pinned, start=started.at, baselines=started.baselines
+            )
         self._say("frames" if plan is None else "frames, and the run judged by them again")
         judging = Judging(plan, versions, lifecycle)
         for read in self._ordered(versions):

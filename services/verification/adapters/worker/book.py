@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from services.verification.adapters.run_store import RUN_COLUMNS, run_of
@@ -13,7 +13,7 @@ from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.plan import RunPlan
 from services.verification.ports import Run
 from shared.contracts.frame import Frame
-from shared.contracts.lifecycle import PinnedStream
+from shared.contracts.lifecycle import Baseline, PinnedStream
 from shared.contracts.registry import Stream
 from shared.kernel.errors import Problem, Reject
 from shared.kernel.times import Micros, micros
@@ -65,6 +65,7 @@ class Book:
         start: Micros,
         criteria: tuple[str, int, str],
         pinned: Collection[PinnedStream],
+        baselines: Sequence[Baseline],
     ) -> tuple[RunPlan, ChannelOrder]:
         """The compiled run. Raises Reject(run_not_planned) when what it pins is not there or not what it was."""
         cursor = await connection.execute(
@@ -81,7 +82,13 @@ class Book:
                 raise Reject("run_not_planned", f"run {run} pins {item.stream} version {item.version}, which differs")
             streams.append(stream)
         try:
-            plan = RunPlan.build(run=run, criteria=CriteriaSet.model_validate(row[1]), streams=streams, start=start)
+            plan = RunPlan.build(
+                run=run,
+                criteria=CriteriaSet.model_validate(row[1]),
+                streams=streams,
+                start=start,
+                baselines=baselines,
+            )
         except Problem as problem:
             raise Reject("run_not_planned", str(problem)) from problem
         return plan, ChannelOrder(plan.streams, self.versions)

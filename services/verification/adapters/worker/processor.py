@@ -31,7 +31,7 @@ from services.verification.adapters.worker.session import Cause, Logged, Need, S
 from services.verification.domain.evaluator import Lifecycle, RunEvaluator
 from services.verification.domain.outcomes import Outcome
 from shared.contracts.frame import Frame, decode_frame
-from shared.contracts.lifecycle import Entry, GapSeen, PinnedStream, RunStarted, decode_line_record
+from shared.contracts.lifecycle import Baseline, Entry, GapSeen, PinnedStream, RunStarted, decode_line_record
 from shared.contracts.topics import Kind, Topics
 from shared.kernel.errors import Reject
 from shared.kernel.times import Micros
@@ -185,7 +185,7 @@ class VerificationWorker:
             return []
         criteria = (started.criteria_set, started.criteria_version, started.criteria_digest)
         session = await self._session(
-            connection, started.run, started.line, record, started.at, criteria, started.streams
+            connection, started.run, started.line, record, started.at, criteria, started.streams, started.baselines
         )
         session.lifecycle.append(Logged(record.offset, started))
         await run_records.keep(connection, record.partition, record.offset, started)
@@ -203,8 +203,11 @@ class VerificationWorker:
         start: Micros,
         criteria: tuple[str, int, str],
         pinned: Sequence[PinnedStream],
+        baselines: Sequence[Baseline],
     ) -> Session:
-        plan, order = await self._book.plan(connection, run, start=start, criteria=criteria, pinned=pinned)
+        plan, order = await self._book.plan(
+            connection, run, start=start, criteria=criteria, pinned=pinned, baselines=baselines
+        )
         session = Session(run, line, record.partition, plan, order, RunEvaluator(plan), reached=record.offset + 1)
         self._enter(session)
         self._recovery.mark(session)
@@ -303,7 +306,9 @@ class VerificationWorker:
         if facts is None or facts.started_at is None or present is None:
             return None
         criteria = (facts.criteria_set, facts.criteria_version, facts.criteria_digest)
-        session = await self._session(connection, run, facts.line, record, facts.started_at, criteria, facts.streams)
+        session = await self._session(
+            connection, run, facts.line, record, facts.started_at, criteria, facts.streams, facts.baselines
+        )
         session.evaluation = present.number
         session.lifecycle = await self._book.lifecycle(connection, facts)
         session.stage = Stage.SUPERSEDING

@@ -173,7 +173,12 @@ async def _thawed(connection: Connection, book: Book, saved: memory.Saved) -> Se
     assert facts.started_at is not None
     criteria = (facts.criteria_set, facts.criteria_version, facts.criteria_digest)
     plan, order = await book.plan(
-        connection, saved.run, start=facts.started_at, criteria=criteria, pinned=facts.streams
+        connection,
+        saved.run,
+        start=facts.started_at,
+        criteria=criteria,
+        pinned=facts.streams,
+        baselines=facts.baselines,
     )
     return thaw_session(saved.snapshot, plan, order, saved.partition)
 

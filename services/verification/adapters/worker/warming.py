@@ -58,6 +58,8 @@ _KINDS: tuple[_Document, ...] = (
     },
     {"kind": "steady_state", "gradient": _RATE, "window": _DURATION, "windows": 2},
     {"kind": "drift", "high": _RATE},
+    {"kind": "envelope", "reference": {"step": _DURATION, "unit": "kPa", "mean": [2] * 5, "sd": [1] * 5}},
+    {"kind": "compare_previous", **_LIMITS, "statistic": "mean"},
     {"kind": "integral", "high": {"value": 9, "unit": "kPa.s"}},
     {"kind": "totaliser", "high": {"value": 9, "unit": "kPa"}},
     {"kind": "data_quality", "min_coverage": 0.5, "max_gap": _DURATION, "max_stuck": _DURATION, "max_nan": 3},

@@ -118,6 +118,29 @@ def _uniformity(criterion: Any) -> str:
     return f"always({criterion.formula}({places}) <= {criterion.at_most!r})"
 
 
+def _envelope(criterion: Any) -> str:
+    width = f"{criterion.sigmas:g} * sd(t - s)"
+    if criterion.floor is not None:
+        width = f"max({width}, {quantity_text(criterion.floor)})"
+    reference, v = criterion.reference, _bare(criterion.signal)
+    away = f"abs({v} - mean(t - s)) <= {width}"
+    formula = (
+        f"always({away})"
+        if criterion.at_most is None
+        else f"time of not ({away}) <= {quantity_text(criterion.at_most)}"
+    )
+    of = f" of {len(reference.runs)} runs" if reference.runs else ""
+    points = f"{len(reference.mean)} points, {quantity_text(reference.step)} apart"
+    return f"{formula}  on v(t); reference{of}: {points}"
+
+
+def _previous(criterion: Any) -> str:
+    name = criterion.statistic if criterion.percentile is None else f"percentile {criterion.percentile:g}"
+    between = "/" if criterion.by == "ratio" else "-"
+    value = f"{name}({signal_text(criterion.signal)})"
+    return f"{_limited(criterion, f'{value} {between} previous')}  over all x_k in [s, e); previous: the same of the run before"
+
+
 def _count(criterion: Any) -> str:
     number = f"number of rise({formula_text(criterion.event)})"
     limits = [f"{number} >= {criterion.at_least}"] if criterion.at_least is not None else []
@@ -176,6 +199,8 @@ EXPANSIONS: dict[str, Expansion] = {
     "integral": lambda c: f"{_limited(c, f'integral({signal_text(c.signal)})')}  of v(t) over [s, e)",
     "totaliser": lambda c: f"{_limited(c, f'counted({signal_text(c.signal)})')}  over [s, e)",
     "uniformity": _uniformity,
+    "envelope": _envelope,
+    "compare_previous": _previous,
     "count": _count,
     "success_rate": _success,
     "mtbf": _mtbf,

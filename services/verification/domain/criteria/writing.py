@@ -136,9 +136,9 @@ def _value(value: Any) -> str:
     if isinstance(value, parts.Constant):
         return signal_text(value)
     if isinstance(value, BaseModel) and type(value).__module__ == formulas.__name__:
-        return formula_text(value) if hasattr(value, "op") else _record(value)
+        return formula_text(value) if hasattr(value, "op") else record_text(value)
     if isinstance(value, BaseModel):
-        return _record(value)
+        return record_text(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name} = {_value(item)}" for name, item in value.items()) + "}"
     if isinstance(value, str):
@@ -152,7 +152,7 @@ def _value(value: Any) -> str:
     return f"[{', '.join(_value(item) for item in value)}]"
 
 
-def _record(model: BaseModel) -> str:
+def record_text(model: BaseModel) -> str:
     return "{" + ", ".join(_given(model, ())) + "}"
 
 

@@ -29,6 +29,17 @@ def is_held(t: int, held: NDArray[np.int64]) -> bool:
     return inside
 
 
+@compiled
+def resumed(c: int, held: NDArray[np.int64]) -> int:
+    """The latest event time at which the run clock shows `c`: where it runs on from there."""
+    t = c
+    for k in range(held.shape[0]):
+        if t < held[k, 0]:
+            break
+        t += held[k, 1] - held[k, 0]
+    return t
+
+
 def unclock(c: Micros, held: NDArray[np.int64]) -> Micros:
     """The earliest event time at which the run clock shows `c`."""
     t = c

@@ -10,7 +10,7 @@ its kind over signals of one group of streams) in one call:
     places        int64    sample positions (seq, boot and row) of each instant
     signals       int64    a row per signal: offset in values, offset in times, count, offset in places, width of a position
     lanes         int64    a row per lane: signal, phase start, phase end, closing (1: all before the end has been seen), stops in Held
-    pf, pn        parameters of a lane, float64 and int64
+    pf, pn        parameters of a lane, float64 and int64; pf is as wide as the longest lane's
     sf, sn        state of a lane, float64 and int64; sn starts with PROOF, DECIDED_AT, CLOSED, OVERFLOW
     sw            int64    sample positions that a lane remembers
     rf, rn        ring buffers; a lane's part begins at pn[lane, RING] and has pn[lane, SLOTS] slots
@@ -80,7 +80,16 @@ class Measures(Protocol):
         """The path of a field of the criterion, for errors."""
 
     def planned(self, field: str) -> Micros:
-        """The planned duration of the phase."""
+        """The planned duration of the phase. Raises Invalid(criteria_memory) where there is none."""
+
+    def planned_length(self) -> Micros | None:
+        """The planned duration of the phase, where there is one."""
+
+    def baseline(self, *, difference: bool) -> float | None:
+        """The value of the run before that was pinned for the criterion at the run's start, in the signal's unit."""
+
+    def ratio(self, quantity: Any, field: str) -> float:
+        """A limit of the ratio of two values of the signal. Raises Invalid where the signal's zero is arbitrary."""
 
     def slots(self, window: Micros) -> int:
         """Samples that a window can hold at the registered rate, with room for jitter."""
@@ -88,7 +97,7 @@ class Measures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One criterion for a kernel: parameters, ring slots, and how its margin is reported.
+    """One criterion for a kernel: parameters, ring slots, and how its margin is reported. `floats` may be more than its kind's.
 
     A reported margin is the kernel's margin times `factor`, in `unit`; `tolerance` (in `unit`) is what its share is taken of.
     `window` is the horizon in event time that the phase must have room for.

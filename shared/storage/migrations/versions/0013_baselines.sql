@@ -1,0 +1,1 @@
+alter table verification.run add column baselines jsonb not null default '[]';
