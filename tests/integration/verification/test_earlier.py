@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from services.verification.entrypoints.what_if_cli import what_if
 from shared.kernel.times import SECOND, to_rfc3339
 from tests.integration.verification.rig import CRITERIA, LENGTH, T0, Moment, Rig, batches
 from tests.integration.verification.test_iterations import raised
+from tests.integration.verification.test_reports import Desk
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
@@ -79,6 +81,7 @@ async def test_a_run_beside_the_one_before_it(rig: Rig, database: str, tmp_path:
     assert third["mean-kept"]["verdict"] == "fail"
     assert third["mean-kept"]["margin"] == pytest.approx(-1.0)
     await _judged_by_a_draft(database, tmp_path)
+    await _verified_by_a_stranger(Desk(rig, tmp_path), third["mean-kept"]["margin"])
 
     await rig.create("d", iteration=4, criteria={"set": "set", "version": 2}, previous_run="c")
     await rig.create("e", iteration=5, criteria={"set": "set", "version": 2}, previous_run="d")
@@ -97,6 +100,22 @@ async def _judged_by_a_draft(database: str, tmp_path: Path) -> None:
     [table] = json.loads(asked.stdout)
     assert (table["before"], table["after"]) == ("fail", "pass")
     assert table["criteria"][0]["delta"] == pytest.approx(2.0)
+
+
+async def _verified_by_a_stranger(desk: Desk, margin: float) -> None:
+    """The pinned value is in the pack's lifecycle: the comparison is computed again from it, without the earlier run (V-25)."""
+    await desk.open()
+    number = (await desk.draft("c")).split()[0]
+    await desk.issue(number)
+    await desk.call("pack", number, "-o", desk.file("pack.zip"))
+    code, text = await desk.verify("pack.zip")
+    assert code == 0, text
+    with ZipFile(desk.file("pack.zip")) as pack:
+        records = json.loads(pack.read("lifecycle.json"))
+        [pinned] = next(record for record in records if record["type"] == "run_started")["baselines"]
+    assert pinned["run"] == "b"
+    mean = math.fsum(68.0 + 10.0 * math.sin(second / 7) for second in range(LENGTH)) / LENGTH
+    assert pinned["value"] + 4 - mean == pytest.approx(margin)
 
 
 async def test_a_reference_made_from_stored_runs_judges_the_next(rig: Rig, database: str) -> None:  # V-6, V-21

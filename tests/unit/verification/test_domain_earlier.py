@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from services.verification.domain.baselines import Recorded, baselines_of, subject_of
@@ -13,6 +14,7 @@ from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.evaluator import rebuild
 from services.verification.domain.outcomes import CriterionState, Outcome
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.references import RecordedPhase, reference_of
 from shared.contracts.lifecycle import Baseline
 from shared.kernel.errors import Invalid
 from tests.unit.verification.building import (
@@ -156,6 +158,44 @@ def test_a_ratio_of_temperatures_is_refused() -> None:  # V-7
     cel = MEAN | {"signal": "one.temperature", "by": "ratio", "low": None, "high": {"value": 1, "unit": "1"}}
     [finding] = check(criteria_of(cel), STREAMS).findings
     assert (finding.code, finding.field) == ("criteria_unit", "criteria[0].by")
+
+
+def phase_of(name: str, start: int, rows: list[tuple[int, float]], length: int = 6) -> RecordedPhase:
+    """(second after the start, value) rows; values hold for three seconds."""
+    times = np.array([start + t * SECOND for t, _ in rows], np.int64)
+    return RecordedPhase(name, start, start + length * SECOND, 3 * SECOND, times, np.array([x for _, x in rows]))
+
+
+def test_a_family_is_laid_over_itself_at_the_phases_starts() -> None:  # V-6: held values every two seconds
+    first = phase_of("a", 0, [(-1, 2.0), (1, 4.0), (4, 8.0)])
+    second = phase_of("b", 3600 * SECOND, [(0, 4.0), (2, 6.0), (5, 1.0)])
+    points = reference_of([first, second], 2 * SECOND, 2)
+    assert [(point.mean, point.sd, point.runs) for point in points] == [
+        (3.0, pytest.approx(2**0.5), 2),
+        (5.0, pytest.approx(2**0.5), 2),
+        (7.0, pytest.approx(2**0.5), 2),
+    ]
+
+
+def test_a_reference_ends_where_too_few_go_on() -> None:  # V-6: b is silent for longer than its values hold
+    first, third = phase_of("a", 0, [(0, 1.0), (3, 1.0)]), phase_of("c", 9 * SECOND, [(0, 3.0), (2, 5.0)], length=4)
+    second = phase_of("b", 0, [(0, 2.0)])
+    assert [point.runs for point in reference_of([first, second, third], SECOND, 2)] == [3, 3, 3, 2]
+    assert len(reference_of([first, second, third], SECOND, 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("family", "step", "code"),
+    [
+        ([phase_of("a", 0, [(0, 1.0)])], SECOND, "reference_family"),
+        ([phase_of("a", 0, [(0, 1.0)]), phase_of("b", 0, [(1, 1.0)])], SECOND, "reference_family"),
+        ([phase_of("a", 0, [(0, 1.0)])] * 2, 100, "reference_steps"),
+    ],
+)
+def test_what_makes_no_reference_is_refused_with_its_reason(family: Any, step: int, code: str) -> None:  # G14
+    with pytest.raises(Invalid) as refused:
+        reference_of(family, step, 2)
+    assert refused.value.code == code
 
 
 def recorded(*facts: dict[str, Any], criteria: CriteriaSet) -> Recorded:
