@@ -60,7 +60,7 @@ STATISTICS = st.sampled_from(["mean", "sd", "min", "max", "rms", "percentile"])
 
 def compared(recording: Recording, criterion: dict[str, Any], previous: float | None, unit: str) -> CriterionState:
     criteria = criteria_set(criterion)
-    subject = subject_of(criteria.criteria[0])  # type: ignore[arg-type]
+    subject = subject_of(criteria.criteria[0].model_dump(mode="json"))
     pinned = () if previous is None else (Baseline(subject, "before", 1, "d", previous, unit),)
     plan = RunPlan.build(run="run", criteria=criteria, streams=STREAMS, start=recording.start, baselines=pinned)
     return rebuild(plan, recording.lifecycle(), recording.frames).result().criteria[0]

@@ -27,11 +27,13 @@ class Recorded:
     facts: Mapping[str, Mapping[str, Any]]
 
 
-def subject_of(criterion: ComparePrevious) -> str:
-    """The digest of what is compared: whoever changes a limit alone compares the same thing."""
-    return digest(
-        criterion.model_dump(mode="json", include={"signal", "statistic", "percentile", "phase", "min_count"})
-    )
+def subject_of(criterion: Mapping[str, Any]) -> str:
+    """The digest of what a criterion compares, from its JSON: whoever changes a limit alone compares the same thing."""
+    return digest({name: criterion[name] for name in ("signal", "statistic", "percentile", "phase", "min_count")})
+
+
+def _subject(criterion: ComparePrevious) -> str:
+    return subject_of(criterion.model_dump(mode="json"))
 
 
 def compares(criteria: CriteriaSet) -> bool:
@@ -42,12 +44,12 @@ def compares(criteria: CriteriaSet) -> bool:
 def baselines_of(criteria: CriteriaSet, earlier: Recorded) -> tuple[Baseline, ...]:
     """The values to pin, in the order of the set. A subject that the earlier run has not judged, or of which its data said too little, has
     none: its criterion will be undecided."""
-    wanted = [subject_of(item) for item in criteria.criteria if isinstance(item, ComparePrevious)]
+    wanted = [_subject(item) for item in criteria.criteria if isinstance(item, ComparePrevious)]
     found: dict[str, Baseline] = {}
     for criterion in earlier.criteria.criteria:
         if not isinstance(criterion, ComparePrevious):
             continue
-        facts, subject = earlier.facts[criterion.id], subject_of(criterion)
+        facts, subject = earlier.facts[criterion.id], _subject(criterion)
         decided = facts["outcome"] in ("PASS", "FAIL") or facts["reason"] in _GOOD
         if decided and facts["worst_value"] is not None:
             value = float(facts["worst_value"])

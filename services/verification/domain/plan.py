@@ -226,7 +226,9 @@ def compile_criterion(
 
 
 def _baseline(criterion: Any, baselines: Mapping[str, Quantity]) -> Quantity | None:
-    return baselines.get(subject_of(criterion)) if isinstance(criterion, ComparePrevious) else None
+    return (
+        baselines.get(subject_of(criterion.model_dump(mode="json"))) if isinstance(criterion, ComparePrevious) else None
+    )
 
 
 def guard_width(criterion: Any, signal: SignalPlan, band: float | None) -> float:
@@ -383,7 +385,7 @@ class _SignalMeasures:
             raise Invalid(
                 "criteria_unit",
                 f"a ratio of values in {self.unit}, whose zero is arbitrary, has no meaning",
-                field=self.place("by"),
+                field=self.place("relation"),
                 remedy="compare by difference, or use a channel in K",
             )
         return self.total(quantity, "1", field)

@@ -47,6 +47,9 @@ _registry = click.option(
 )
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
+_LONGEST = 1000
+"""Characters of a criterion that `explain` shows."""
+
 
 @click.group("criteria")
 def criteria() -> None:
@@ -88,7 +91,7 @@ def explain(file: Path, line: str, registry: Path | None, database_url: str | No
     for index, criterion in enumerate(wanted.criteria):
         clause = f"  clause {criterion.clause}" if criterion.clause else ""
         click.echo(f"{criterion.id}  [{criterion.phase}]{clause}  {criterion.title.en} / {criterion.title.zh}")
-        click.echo(f"    {kind_text(criterion)}")
+        click.echo(f"    {_shortened(kind_text(criterion))}")
         click.echo(f"    means    {expansion(criterion)}")
         if criterion.id in memory:
             plan = compile_criterion(criterion, channels, phases, None, f"criteria[{index}]")
@@ -177,6 +180,11 @@ def apply(file: Path, line: str, draft: bool, database_url: str | None) -> None:
     stored = _run(database_url, work)
     state = "published" if stored.published else "draft"
     click.echo(f"{stored.criteria.id} version {stored.criteria.version}: {state}, digest {stored.digest}")
+
+
+def _shortened(text: str) -> str:
+    """A reference of thousands of points is nothing to read."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text)} characters)"
 
 
 def _report(

@@ -108,6 +108,10 @@ async def _verified_by_a_stranger(desk: Desk, margin: float) -> None:
     number = (await desk.draft("c")).split()[0]
     await desk.issue(number)
     await desk.call("pack", number, "-o", desk.file("pack.zip"))
+    await desk.call("html", number, "--lang", "en", "-o", desk.file("report.html"))
+    assert "Previous run b" in (desk.folder / "report.html").read_text(encoding="utf-8").replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
     code, text = await desk.verify("pack.zip")
     assert code == 0, text
     with ZipFile(desk.file("pack.zip")) as pack:

@@ -73,6 +73,9 @@ class Wording:
         if isinstance(value, Mapping):
             if set(value) == {"value", "unit"}:
                 return self.quantity(value["value"], value["unit"])
+            if "step" in value and "sd" in value:
+                step = self.expression(value["step"])
+                return self.words("reference_points", points=len(value["mean"]), step=step, runs=len(value["runs"]))
             return self._operation(value)
         if isinstance(value, list | tuple):
             return ", ".join(map(self.expression, value))

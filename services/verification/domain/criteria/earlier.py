@@ -44,13 +44,13 @@ class Envelope(CriterionBase):
 
 class ComparePrevious(LimitsBase):
     """A statistic of the phase beside the same statistic of the run before (iteration k - 1), as its verdict of record has it when this
-    run starts. The limits bound the difference, or with `by` ratio the quotient, of this run's value and that one's."""
+    run starts. The limits bound the difference, or with `relation` ratio the quotient, of this run's value and that one's."""
 
     kind: Literal["compare_previous"]
     signal: Signal
     statistic: Literal["mean", "sd", "min", "max", "rms", "percentile"]
     percentile: Annotated[float, Field(ge=0, le=100)] | None = None
-    by: Literal["difference", "ratio"] = "difference"
+    relation: Literal["difference", "ratio"] = "difference"
     min_count: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")

@@ -136,7 +136,7 @@ def _envelope(criterion: Any) -> str:
 
 def _previous(criterion: Any) -> str:
     name = criterion.statistic if criterion.percentile is None else f"percentile {criterion.percentile:g}"
-    between = "/" if criterion.by == "ratio" else "-"
+    between = "/" if criterion.relation == "ratio" else "-"
     value = f"{name}({signal_text(criterion.signal)})"
     return f"{_limited(criterion, f'{value} {between} previous')}  over all x_k in [s, e); previous: the same of the run before"
 

@@ -44,7 +44,7 @@ KIND = Kind(
 def previous_lane(criterion: Any, measures: Measures) -> Lane:
     code = CODES[criterion.statistic]
     previous = measures.baseline(difference=code == SD)
-    if criterion.by == "ratio" and previous == 0.0:
+    if criterion.relation == "ratio" and previous == 0.0:
         previous = None
     low, high = _limits(criterion, measures, previous)
     slots = measures.slots(measures.planned("percentile")) if code == PERCENTILE else 0
@@ -62,12 +62,12 @@ def _limits(criterion: Any, measures: Measures, previous: float | None) -> tuple
     sides = []
     for name, none in (("low", -math.inf), ("high", math.inf)):
         given = getattr(criterion, name)
-        if criterion.by == "ratio":
+        if criterion.relation == "ratio":
             sides.append(none if given is None else measures.ratio(given, name))
         else:
             sides.append(none if given is None else measures.span(given, name))
     low, high = sides
-    if criterion.by == "ratio" and previous is not None:
+    if criterion.relation == "ratio" and previous is not None:
         low, high = sorted((low * previous, high * previous))
     elif previous is not None:
         low, high = previous + low, previous + high

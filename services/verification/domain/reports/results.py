@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from services.verification.domain.baselines import subject_of
 from shared.contracts.registry import Channel, Stream, channel_path
 from shared.kernel.times import Micros, to_rfc3339
 
@@ -44,7 +45,9 @@ def results_of(
     known = {str(result["criterion"]): result for result in results}
     channels = {channel_path(stream, channel.name): channel for stream in streams for channel in stream.channels}
     return [
-        _result(criterion, known[criterion["id"]], channels, to_rfc3339(started_at)[:10])
+        _result(
+            criterion, known[criterion["id"]], channels, to_rfc3339(started_at)[:10], _previous(criterion, lifecycle)
+        )
         | {
             "deviations": [item["id"] for item in deviations if item["criterion"] == criterion["id"]],
             "entered": _entered(criterion["id"], lifecycle),
@@ -83,6 +86,7 @@ def _result(
     result: Mapping[str, Any],
     channels: Mapping[str, Channel],
     day: str,
+    previous: Mapping[str, Any],
 ) -> dict[str, Any]:
     quality = result["quality"]
     return {
@@ -91,7 +95,7 @@ def _result(
         "title": criterion["title"],
         "phase": criterion["phase"],
         "kind": criterion["kind"],
-        "requirement": [{"name": name, "value": value} for name, value in _demanded(criterion)],
+        "requirement": [{"name": name, "value": value} for name, value in _demanded({**criterion, **previous})],
         "decision": criterion["decision"],
         "uncertainty": _uncertainty(criterion, channels, day),
         **figures(result),
@@ -124,6 +128,20 @@ def _entered(criterion: str, lifecycle: Sequence[Mapping[str, Any]]) -> list[dic
         for record in lifecycle
         if record["type"] == "result_entered" and record["criterion"] == criterion
     ]
+
+
+def _previous(criterion: Mapping[str, Any], lifecycle: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The value of the run before that was pinned for a comparison, and that run; nothing where there was none."""
+    if criterion["kind"] != "compare_previous":
+        return {}
+    started = next(record for record in lifecycle if record["type"] == "run_started")
+    for pinned in started.get("baselines", ()):
+        if pinned["subject"] == subject_of(criterion):
+            return {
+                "previous": {"value": pinned["value"], "unit": pinned["unit"]},
+                "previous_run": pinned["run"],
+            }
+    return {}
 
 
 def _demanded(criterion: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
