@@ -23,9 +23,10 @@ from services.verification.adapters.what_if import judge_run
 from services.verification.adapters.worker import evaluations
 from services.verification.adapters.worker.warming import warm_up
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import Lifecycle, rebuild
+from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.outcomes import RunResult
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from services.verification.domain.run_state import RunState
 from services.verification.handlers import Order, carry_out, create_run, line_record, save_criteria
 from services.verification.ports import Run, Scene, VerificationKind

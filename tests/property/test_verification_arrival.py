@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunEvaluator, rebuild
+from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunEvaluator
 from services.verification.domain.outcomes import CriterionState, Outcome, Verdict
+from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import affected, read_again, read_whole, rebuild, take_over
 from services.verification.domain.results import result_facts
 from shared.contracts.frame import Frame, build_frame
 from shared.contracts.lifecycle import PhaseStarted
@@ -283,6 +285,72 @@ def test_a_conflicting_resend_changes_nothing(recording: Recording) -> None:  # 
     live.finish()
     if not live.needs_rebuild:
         assert live.result() == reference.result()
+
+
+@given(recordings(), st.data())
+def test_what_a_late_record_touched_is_read_again_and_nothing_else(recording: Recording, data: st.DataObject) -> None:
+    """V-15, G4: after it the evaluator is the one that has read everything, and goes on as that one does."""
+    plan = recording.plan(*CRITERIA)
+    frames = by_time(recording.frames)
+    for _ in range(data.draw(st.integers(1, 3)) if frames else 0):
+        frames.insert(data.draw(st.integers(0, len(frames))), frames.pop(data.draw(st.integers(0, len(frames) - 1))))
+    log = in_log_order(recording, frames)
+    live = RunEvaluator(plan)
+    for k, record in enumerate(log):
+        feed(live, record)
+        live.advance()
+        if live.needs_rebuild:
+            cut = data.draw(st.integers(0, k + 1))
+            fresh = read_again(live)
+            for stored in sorted_as_stored(log[:cut]):
+                feed(fresh, stored)
+            fresh.advance()
+            fresh.joined()
+            for since in log[cut : k + 1]:
+                feed(fresh, since)
+            fresh.advance()
+            wanted = whole_evaluator(plan, log[: k + 1])
+            if fresh.plan is plan:
+                live = fresh
+            else:
+                untouched = [state for state in live.states() if state.criterion not in fresh.plan.order]
+                assert take_over(live, fresh)
+                assert [state for state in live.states() if state.criterion not in fresh.plan.order] == untouched
+            assert [s for s in live.states() if not s.stale] == [
+                s for s in wanted.states() if s.criterion not in live.stale
+            ]
+            live = RunEvaluator.restore(plan, live.snapshot())
+    live.finish()
+    if not live.needs_rebuild:
+        assert live.result() == rebuild(plan, recording.lifecycle(), recording.frames).result()
+
+
+def sorted_as_stored(log: list[Frame | Lifecycle]) -> list[Frame | Lifecycle]:
+    """The run's records, then the frames in order of time."""
+    records: list[Frame | Lifecycle] = [item for item in log if not isinstance(item, Frame)]
+    return [*records, *by_time(tuple(item for item in log if isinstance(item, Frame)))]
+
+
+def whole_evaluator(plan: RunPlan, log: list[Frame | Lifecycle]) -> RunEvaluator:
+    evaluator = read_whole(plan)
+    for record in sorted_as_stored(log):
+        feed(evaluator, record)
+    evaluator.advance()
+    return evaluator
+
+
+def test_only_the_groups_of_the_touched_criteria_are_read_again() -> None:  # V-15
+    recording = Recording(0, 20 * SECOND, 40 * SECOND, (), (), {})
+    plan = recording.plan(*CRITERIA)
+    live = RunEvaluator(plan)
+    for record in recording.lifecycle()[:1]:
+        live.apply(record)
+    assert affected(live) is plan
+    live.stale = {"c8"}  # slow.z alone
+    names = [name for name, signal in zip(plan.order, (c.signal for c in plan.criteria), strict=True)
+             if signal.streams == ("line/slow",)]  # fmt: skip
+    assert list(affected(live).order) == names
+    assert [stream.id for stream in affected(live).streams] == ["line/slow"]
 
 
 @given(recordings(), st.integers(0, 3))

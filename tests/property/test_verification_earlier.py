@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from services.verification.domain.baselines import subject_of
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import rebuild
 from services.verification.domain.outcomes import CriterionState, Outcome
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.lifecycle import Baseline
 from tests.property import brute_kinds as witness
 from tests.property.recordings import SECOND, STREAMS, Recording, criteria_set, recordings, seconds

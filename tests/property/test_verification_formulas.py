@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from services.verification.domain.criteria.formulas import Formula
 from services.verification.domain.criteria.writing import formula_text
-from services.verification.domain.evaluator import RunEvaluator, rebuild
+from services.verification.domain.evaluator import RunEvaluator
 from services.verification.domain.outcomes import CriterionState, Outcome
+from services.verification.domain.rebuilding import rebuild
 from tests.property import brute_force as brute
 from tests.property.brute_formulas import Pair, Trace, highest, lowest, value
 from tests.property.recordings import SECOND, Recording, kpa, recordings, seconds

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.verification.domain.evaluator import rebuild
 from services.verification.domain.outcomes import CriterionState
+from services.verification.domain.rebuilding import rebuild
 from tests.property import brute_force as brute
 from tests.property.recordings import FAST, SECOND, SLOW, Recording, kpa, recordings, seconds
 

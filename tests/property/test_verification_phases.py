@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import Lifecycle, RunEvaluator, rebuild
+from services.verification.domain.evaluator import Lifecycle, RunEvaluator
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.frame import Frame, build_frame
 from shared.contracts.lifecycle import PhaseStarted, RunEnded
 from shared.contracts.registry import Channel, Stream

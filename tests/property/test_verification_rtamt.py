@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.verification.domain.evaluator import rebuild
 from services.verification.domain.outcomes import CriterionState
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.frame import build_frame
 from tests.property.recordings import FAST, SECOND, Recording, kpa, samples_of, seconds
 

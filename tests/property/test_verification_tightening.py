@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import rebuild
 from services.verification.domain.outcomes import Outcome
+from services.verification.domain.rebuilding import rebuild
 from services.verification.domain.standards import standard_of
 from services.verification.domain.tightening import Loosened, loosened
 from tests.property.recordings import TITLE, Recording, criteria_set, kpa, recordings, seconds

@@ -17,8 +17,9 @@ from services.verification.adapters.worker.book import Book
 from services.verification.adapters.worker.columns import ChannelOrder
 from services.verification.domain.arrivals import LONG_TAIL
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import REBUILD_ROWS, RunEvaluator
+from services.verification.domain.evaluator import RunEvaluator
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import REBUILD_ROWS
 from services.verification.domain.what_if import FlipTable, Judged, compare
 from services.verification.ports import Run
 from shared.contracts.registry import Stream

@@ -9,9 +9,9 @@
     rows = evaluator.states(now=event_time_now)  # every criterion, for the live page: decided / open / waiting, [low, high]
     blob = evaluator.snapshot()                  # with results, outbox and position in ONE transaction
     evaluator = RunEvaluator.restore(plan, blob)
-    if evaluator.stale:                          # a late sample, phase or hold: rebuild those criteria from stored frames
-        fresh = rebuild(plan, lifecycle_records, stored_frames)
-        transitions = fresh.differences(evaluator)
+    if evaluator.needs_rebuild:                  # a late sample, phase or hold: read the criteria that it has touched from stored frames
+        fresh = read_again(evaluator)            # `rebuilding.py`; fed with the records and frames that it reads
+        taken = take_over(evaluator, fresh)
     result = evaluator.result()                  # after RunEnded: final states and digest
 
 Nothing here reads a clock, a database or Kafka. Frames are identified by (stream, boot, seq); the first in log order stays in force.
@@ -19,14 +19,14 @@ Nothing here reads a clock, a database or Kafka. Frames are identified by (strea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.verification.domain.arrivals import LONG_TAIL, TAIL, BootArrivals
+from services.verification.domain.arrivals import TAIL, BootArrivals
 from services.verification.domain.entries import Entries
 from services.verification.domain.groups import Group
 from services.verification.domain.judging import BadValues, counted, judge
@@ -62,9 +62,6 @@ from shared.kernel.times import Micros
 MAX_WAITING_ROWS = 1_000_000
 """Rows of one stream held back for a slower one. Beyond it they are dropped, and the criteria that wait for the slower one are marked
 stale when it speaks again or the run ends: a rebuild reads the rows from storage."""
-
-REBUILD_ROWS = 65_536
-"""Rows that an ordered rebuild gathers before it judges them."""
 
 Lifecycle = RunStarted | PhaseStarted | RunHeld | RunRestarted | RunEnded | Entry
 """The records of a run on its line's topic, what people enter among them."""
@@ -266,16 +263,6 @@ class RunEvaluator:
             raise NeedsRebuild(f"the snapshot of run {plan.run} was taken under another plan or engine")
         return evaluator
 
-    def differences(self, earlier: RunEvaluator) -> tuple[Transition, ...]:
-        """The outcomes in which this evaluation differs from an earlier one of the same run (a rebuild may improve them)."""
-        before = {plan.id: outcome for plan, outcome in zip(earlier.plan.criteria, earlier._outcomes, strict=True)}
-        before |= earlier._entries.outcomes
-        return tuple(
-            Transition(state.criterion, before[state.criterion], state.outcome, state)
-            for state in self.states()
-            if before.get(state.criterion, state.outcome) is not state.outcome
-        )
-
     def _release(self, group: Group, upto: Micros) -> bool:
         changed, given = group.release(upto, self._rows, self._held)
         for name, chunk in given:
@@ -454,33 +441,3 @@ class RunEvaluator:
             if count:
                 listed.append([stream, boot, count, link])
         return [*listed, ["entered", self._entries.facts()]] if self._entries.records else listed
-
-
-def rebuild(
-    plan: RunPlan,
-    lifecycle: Iterable[Lifecycle],
-    frames: Iterable[Frame],
-    *,
-    in_order: bool = False,
-) -> RunEvaluator:
-    """A fresh evaluator fed with stored frames: V-16 (close), V-15 (late data), V-18 (runs that start in the past).
-
-    The frames may come in any order, and are then all held until they are judged. With `in_order` the caller promises that the first
-    instants of the frames never fall, and memory stays bounded; that is for a run that has ended (ValueError otherwise), because a
-    stream that is silent at the end could still speak.
-    """
-    evaluator = RunEvaluator(plan, LONG_TAIL if in_order else None)
-    for record in lifecycle:
-        evaluator.apply(record)
-    if in_order and not evaluator.ended:
-        raise ValueError("a rebuild in order of time needs the run's end")
-    waiting = 0
-    for frame in frames:
-        if in_order and waiting >= REBUILD_ROWS:
-            evaluator.advance(upto=int(frame.times_array().min()) - 1)
-            waiting = 0
-        evaluator.add_frame(frame)
-        waiting += frame.rows
-    evaluator.advance()
-    evaluator.joined()
-    return evaluator

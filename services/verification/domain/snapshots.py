@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from services.verification.domain.arrivals import BootArrivals, Intervals
+from services.verification.domain.groups import Group
 from services.verification.domain.judging import BadValues
 from services.verification.domain.outcomes import Outcome
 from services.verification.domain.phases import PhaseWatch
@@ -152,14 +153,18 @@ def thaw(evaluator: RunEvaluator, data: bytes) -> bool:
     return True
 
 
-def _arrays(evaluator: RunEvaluator) -> list[Any]:
+def arrays_of(group: Group) -> list[Any]:
+    """The arrays that are all of a group's state."""
     arrays: list[Any] = []
-    for group in evaluator._groups:
-        for merged in group.merged.values():
-            arrays += [merged.held, merged.until]
-        for lanes in group.lane_sets:
-            arrays += lanes.state()
+    for merged in group.merged.values():
+        arrays += [merged.held, merged.until]
+    for lanes in group.lane_sets:
+        arrays += lanes.state()
     return arrays
+
+
+def _arrays(evaluator: RunEvaluator) -> list[Any]:
+    return [array for group in evaluator._groups for array in arrays_of(group)]
 
 
 def _watch(watch: PhaseWatch) -> _Watch:

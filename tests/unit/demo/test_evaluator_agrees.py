@@ -10,9 +10,10 @@ from deploy.demo.configuration import CRITERIA, demo_plan, expected_run, registe
 from deploy.demo.plan import Begin, Enter, Finish, Plan, Send, starts_at
 from deploy.demo.tennessee import RUNS
 from services.verification.domain.criteria_model import load_criteria
-from services.verification.domain.evaluator import RunEvaluator, rebuild
+from services.verification.domain.evaluator import RunEvaluator
 from services.verification.domain.outcomes import RunResult
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.frame import Frame, Quality, build_frame
 from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunStarted
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import Lifecycle, RunEvaluator, rebuild
+from services.verification.domain.evaluator import Lifecycle, RunEvaluator
 from services.verification.domain.outcomes import CriterionState
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.frame import Frame, Quality, build_frame
 from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunHeld, RunRestarted
 from shared.contracts.registry import Channel, Stream, Uncertainty

@@ -11,9 +11,9 @@ from services.verification.domain.baselines import Recorded, baselines_of, subje
 from services.verification.domain.check import check
 from services.verification.domain.criteria.earlier import ComparePrevious
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.evaluator import rebuild
 from services.verification.domain.outcomes import CriterionState, Outcome
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from services.verification.domain.references import RecordedPhase, reference_of
 from shared.contracts.lifecycle import Baseline
 from shared.kernel.errors import Invalid

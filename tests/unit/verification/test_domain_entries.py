@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from services.verification.domain.check import check
-from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunEvaluator, rebuild
+from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunEvaluator
 from services.verification.domain.outcomes import Activity, CriterionState, Outcome
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.frame import Frame
 from shared.contracts.lifecycle import DeviationAccepted, ResultConfirmed, ResultEntered
 from tests.unit.verification.building import (

@@ -9,10 +9,11 @@ import pytest
 from services.verification.domain.check import check
 from services.verification.domain.criteria.writing import set_text
 from services.verification.domain.criteria_model import CriteriaSet, load_criteria
-from services.verification.domain.evaluator import Lifecycle, RunEvaluator, rebuild
+from services.verification.domain.evaluator import Lifecycle, RunEvaluator
 from services.verification.domain.outcomes import Outcome
 from services.verification.domain.phases import PhaseSpan
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.frame import Frame
 from tests.unit.verification.building import (
     SECOND,

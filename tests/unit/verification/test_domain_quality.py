@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.verification.domain.evaluator import Lifecycle, rebuild
+from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.outcomes import Activity, Outcome
+from services.verification.domain.rebuilding import rebuild
 from shared.contracts.frame import Quality
 from tests.unit.verification.building import (
     NAN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.evaluator import RunEvaluator
 from services.verification.domain.outcomes import Outcome
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import read_again
 from shared.contracts.frame import Frame, Quality, build_frame
 from shared.contracts.lifecycle import PhaseStarted, RunEnded
 from shared.contracts.registry import Channel, Stream
@@ -135,6 +137,58 @@ def test_a_late_sample_asks_for_a_rebuild_and_a_copy_does_not() -> None:
     assert run.take(frame(2), 5)
     run.advance()
     assert run.need == Need(Cause.LATE_DATA, 6)
+
+
+def two_streams() -> Session:
+    """A criterion on each of two streams."""
+    other = Stream("l/t", 1, "p", "l", "l/i", STREAM.channels, SECOND, 3 * SECOND)
+    document = CRITERIA.model_dump(mode="json")
+    document["criteria"][1]["signal"] = "t.f"
+    criteria = CriteriaSet.model_validate(document)
+    plan = RunPlan.build(run="r", criteria=criteria, streams=[STREAM, other], start=0)
+    versions = {(stream.id, 1): stream for stream in (STREAM, other)}
+    run = Session("r", "l", 0, plan, ChannelOrder([STREAM, other], versions), RunEvaluator(plan))
+    run.apply(PhaseStarted("1", "r", "l", 0, "work"), 0)
+    return run
+
+
+def test_a_late_sample_has_only_what_it_touched_read_again() -> None:
+    # V-15
+    run = two_streams()
+    others = [msgspec.structs.replace(frame(seq), stream="l/t") for seq in range(4)]
+    for offset, item in enumerate([frame(0), others[0], frame(1), others[1], frame(3), others[2]], start=1):
+        run.take(item, offset)
+        run.advance()
+    assert run.take(frame(2, pressure=90.0), 7)
+    run.advance()
+    assert run.need == Need(Cause.LATE_DATA, 8)
+    fresh = read_again(run.evaluator)
+    assert [stream.id for stream in fresh.plan.streams] == ["l/s"]
+    run.take(others[3], 8)
+    before = run.evaluator
+    fresh.apply(PhaseStarted("1", "r", "l", 0, "work"))
+    for seq, pressure in ((0, 10.0), (1, 10.0), (2, 90.0), (3, 10.0)):
+        run.order.add(fresh, frame(seq, pressure=pressure))
+    run.adopt(fresh)
+    assert run.need is None
+    assert run.evaluator is before
+    assert run.evaluator.stale == set()
+    assert run.outcomes == {"limit": Outcome.FAIL}
+
+
+def test_where_rows_were_dropped_the_whole_run_is_read() -> None:
+    # V-15, G12
+    run = two_streams()
+    for offset, item in enumerate([frame(0), frame(1), frame(3)], start=1):
+        run.take(item, offset)
+        run.advance()
+    run.take(frame(2), 4)
+    run.advance()
+    fresh = read_again(run.evaluator)
+    run.order.add(fresh, frame(0))
+    run.adopt(fresh)  # less than was seen, as after dropped rows
+    assert run.need == Need(Cause.LATE_DATA, 5, whole=True)
+    assert not run.need.partly
 
 
 def test_after_the_cut_of_the_close_frames_are_noted_and_not_judged() -> None:

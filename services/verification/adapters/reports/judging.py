@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from services.verification.adapters.worker.columns import ChannelOrder, Versions
 from services.verification.domain.arrivals import LONG_TAIL
-from services.verification.domain.evaluator import REBUILD_ROWS, Lifecycle, RunEvaluator
+from services.verification.domain.evaluator import Lifecycle, RunEvaluator
 from services.verification.domain.outcomes import RunResult, Verdict
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import REBUILD_ROWS
 from services.verification.domain.reports.evidence import FrameRoots, frame_leaf
 from shared.storage.blocks import StoredFrame
 

@@ -246,7 +246,7 @@ class VerificationWorker:
             session.stage = Stage.CLOSING
             session.need = Need(Cause.CLOSE, cut)
         else:
-            session.need = Need(Cause.LATE_DATA, cut)
+            session.need = Need(Cause.LATE_DATA, cut, whole=True)
         self._recovery.mark(session)
         self._levels.due(session)
         await self._say_verdict(session, before, connection, effects)
@@ -257,7 +257,7 @@ class VerificationWorker:
         EVALUATION_REBUILDS.add(OfLine(session.line))
         self._recovery.mark(session)
         self._levels.due(session)
-        if session.evaluator.needs_rebuild:
+        if session.need is None and session.evaluator.needs_rebuild:
             session.need = Need(Cause.LATE_DATA, self._upto[session.partition])
         known = before if evaluation == session.evaluation else None
         await self._say_verdict(session, known, connection, effects)

@@ -12,6 +12,7 @@ import structlog
 from services.verification.adapters.worker.closing import Recomputed, recompute
 from services.verification.adapters.worker.rebuilds import Reading, Rebuilt, rebuild, stored_upto
 from services.verification.adapters.worker.session import Need, Session, Stage
+from services.verification.domain.rebuilding import read_again, read_whole
 from shared.messaging.failures import transient
 from shared.storage.pool import Connection, Pool
 
@@ -98,8 +99,14 @@ class Readings:
         return now >= self._pause.get(session.run, (0.0, 0.0))[0]
 
     def _start(self, session: Session, need: Need) -> None:
-        reading = Reading(session.plan, session.order, tuple(session.lifecycle), session.partition, need.cut)
         final = session.stage in {Stage.CLOSING, Stage.SUPERSEDING}
+        reading = Reading(
+            read_again(session.evaluator) if need.partly and not final else read_whole(session.plan),
+            session.order,
+            tuple(session.lifecycle),
+            session.partition,
+            need.cut,
+        )
         work = recompute(self._pool, reading) if final else rebuild(self._pool, reading)
         task: asyncio.Task[Rebuilt | Recomputed] = asyncio.create_task(work)
         self._running[session.run] = _Running(task, need, need.cut)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from services.verification.adapters.worker.columns import ChannelOrder
 from services.verification.adapters.worker.session import NEVER, Logged
-from services.verification.domain.arrivals import LONG_TAIL
-from services.verification.domain.evaluator import REBUILD_ROWS, RunEvaluator
-from services.verification.domain.plan import RunPlan
+from services.verification.domain.evaluator import RunEvaluator
+from services.verification.domain.rebuilding import REBUILD_ROWS
 from shared.contracts.lifecycle import RunEnded
 from shared.kernel.times import Micros, from_rfc3339, micros, utc
 from shared.storage.blocks import stream_frames
@@ -23,9 +22,9 @@ _CHUNK = 50
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What to read: the run's frames and lifecycle records below offset `cut` of `partition`."""
+    """What to read into `evaluator`: the run's frames and lifecycle records below offset `cut` of `partition`."""
 
-    plan: RunPlan
+    evaluator: RunEvaluator
     order: ChannelOrder
     lifecycle: Sequence[Logged]
     partition: int
@@ -67,14 +66,13 @@ async def positions_of_worker(
 
 
 async def rebuild(pool: Pool, reading: Reading) -> Rebuilt:
-    """A fresh evaluator. The caller has seen that the sink is past the cut: what is committed there is visible here."""
-    # Stored frames come in order of time, which is only nearly the order of seq: a usual tail would see late records that are none.
-    evaluator = RunEvaluator(reading.plan, LONG_TAIL)
+    """Reads. The caller has seen that the sink is past the cut: what is committed there is visible here."""
+    evaluator = reading.evaluator
     for logged in reading.lifecycle:
         if logged.offset < reading.cut:
             evaluator.apply(logged.record)
-    streams = [stream.id for stream in reading.plan.streams]
-    from_, to = reading.plan.first_needed, min(reading.end, _FAR)
+    streams = [stream.id for stream in evaluator.plan.streams]
+    from_, to = evaluator.plan.first_needed, min(reading.end, _FAR)
     waiting = 0
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("set transaction isolation level repeatable read, read only")

@@ -18,6 +18,7 @@ from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunE
 from services.verification.domain.outcomes import Outcome, Transition, Verdict
 from services.verification.domain.phases import PhaseSpan
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import take_over
 from shared.contracts.frame import Frame
 from shared.contracts.lifecycle import DeviationAccepted, Entry, RunEnded, decode_line_record, encode_line_record
 from shared.kernel.times import Micros
@@ -63,13 +64,18 @@ class Need:
     """A reading of stored frames that waits for the sink: frames below `cut` come from storage, `since` holds what came from there on.
 
     `size` is the bytes held; over the worker's bound they are forgotten and `cut` moves up, so that memory stays bounded while the sink
-    is away.
+    is away. `whole`: only the criteria that something late has touched are read again, unless that was tried in vain.
     """
 
     cause: Cause
     cut: int
+    whole: bool = False
     since: list[Frame | Logged] = field(default_factory=list)
     size: int = 0
+
+    @property
+    def partly(self) -> bool:
+        return self.cause is Cause.LATE_DATA and not self.whole
 
     def hold(self, item: Frame | Logged, size: int) -> None:
         self.since.append(item)
@@ -210,7 +216,8 @@ class Session:
         return transitions
 
     def adopt(self, fresh: RunEvaluator) -> None:
-        """Goes on with an evaluator read from storage below the need's cut, after giving it what has come since."""
+        """Goes on with an evaluator read from storage below the need's cut, after giving it what has come since; where only some criteria were
+        read again, with them in the place of the old ones."""
         assert self.need is not None
         waiting = self.need
         self.need = None
@@ -220,8 +227,13 @@ class Session:
             else:
                 self.order.add(fresh, item)
         fresh.advance()
-        self.evaluator = fresh
-        self.outcomes = {state.criterion: state.outcome for state in fresh.states() if state.outcome}
+        if fresh.plan is self.evaluator.plan:
+            self.evaluator = fresh
+        else:
+            self.evaluator.advance()
+            if not take_over(self.evaluator, fresh):
+                self.need = Need(Cause.LATE_DATA, self.reached, whole=True)
+        self.outcomes = {state.criterion: state.outcome for state in self.evaluator.states() if state.outcome}
 
 
 class _Saved(msgspec.Struct, array_like=True):

@@ -14,8 +14,9 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.verification.adapters.reports.frames import FrameFile
-from services.verification.domain.evaluator import Lifecycle, rebuild
+from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.plan import RunPlan
+from services.verification.domain.rebuilding import rebuild
 from services.verification.domain.reports import pack
 from services.verification.domain.reports.document import compose, document_digest
 from services.verification.domain.reports.evidence import FrameRoots, evidence_of, frame_leaf
