@@ -8,6 +8,7 @@ from services.verification.adapters.worker.columns import ChannelOrder, Versions
 from services.verification.domain.arrivals import LONG_TAIL
 from services.verification.domain.evaluator import Lifecycle, RunEvaluator
 from services.verification.domain.outcomes import RunResult, Verdict
+from services.verification.domain.phases import PhaseSpan
 from services.verification.domain.plan import RunPlan
 from services.verification.domain.rebuilding import REBUILD_ROWS
 from services.verification.domain.reports.evidence import FrameRoots, frame_leaf
@@ -42,6 +43,11 @@ class Judging:
             self._waiting = 0
         self._waiting += rows
         return self._order.add_stored(self._evaluator, frame).verdict
+
+    @property
+    def phases(self) -> tuple[PhaseSpan, ...]:
+        """Those that the run has had, once its result is there."""
+        return () if self._evaluator is None else self._evaluator.phases
 
     def result(self) -> RunResult | None:
         """The run's result, after its last frame. Raises NeedsRebuild when the frames were not in order."""

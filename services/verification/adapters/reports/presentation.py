@@ -344,7 +344,20 @@ class _Presentation:
             )
             more = " · ".join(part for part in (what, item.get("reason", "")) if part)
             rows.append([self._say.instant(item.get("at")), words.known(item["type"]), more or ABSENT])
-        return [self._table((("at", "4"), ("event", "3"), ("reason", "7")), rows)]
+        return [self._table((("at", "4"), ("event", "3"), ("reason", "7")), rows), *self._phases(titles)]
+
+    def _phases(self, titles: Mapping[str, str]) -> list[Block]:
+        rows = [
+            [
+                titles[span["phase"]],
+                self._say.instant(span["start"]),
+                self._say.instant(span["end"]),
+                self._words(f"by_{span['starts_by']}"),
+            ]
+            for span in self._document["run"].get("phases", ())
+        ]
+        columns = (("phase", "5"), ("phase_start", "4"), ("phase_end", "4"), ("begun", "3"))
+        return [self._table(columns, rows)] if rows else []
 
     def _evidence(self) -> list[Block]:
         document, words = self._document, self._words

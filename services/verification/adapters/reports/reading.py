@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from services.verification.adapters.worker import run_phases
 from services.verification.adapters.worker.book import Book
 from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.plan import RunPlan
@@ -82,6 +83,7 @@ async def read_facts(connection: Connection, registry: CachedRegistry, run: str)
         evaluation=evaluation,
         deviations=await _deviations(connection, run),
         quality=[await _quality(connection, stream.id, plan.first_needed, found.ended_at, upto) for stream in streams],
+        phases=await run_phases.read(connection, run),
     )
     return Found(facts, plan, records, dict(book.versions), evaluations, upto)
 

@@ -141,7 +141,10 @@ class _Check:
                 self._checked.findings.append(Finding(FindingKind.FRAME, where, "is in the pack more than once"))
         self._checked.frames, self._checked.rows = judging.frames, judging.rows
         self._checked.findings += checks.check_frame_parts(document, judging.roots.parts())
-        return judging.result()
+        result = judging.result()
+        if result is not None:
+            self._checked.findings += checks.check_phases(document, judging.phases)
+        return result
 
     def _ordered(self, versions: Mapping[tuple[str, int], Stream]) -> Iterator[ReadFrame]:
         """The frames of all files in order of time, as an evaluation from storage reads them."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.verification.domain.outcomes import RunResult
+from services.verification.domain.phases import PhaseSpan
 from services.verification.domain.reports import pack
 from services.verification.domain.reports.document import document_digest
 from services.verification.domain.reports.evidence import EVIDENCE, evidence_root
@@ -164,6 +165,13 @@ def check_result(
     if document["clauses"] != clauses_of(document["results"]):
         found.append(Finding(FindingKind.VALUE, "report.json clauses", "do not follow from the results"))
     return found
+
+
+def check_phases(document: Mapping[str, Any], phases: Sequence[PhaseSpan]) -> list[Finding]:
+    """The phases that the report tells of against those that commands and telemetry have made."""
+    computed = [asdict(span) for span in phases]
+    said = document["run"].get("phases", computed)
+    return [] if said == computed else [_value("report.json phases", said, computed)]
 
 
 def check_deviations(document: Mapping[str, Any], deviations: Sequence[Mapping[str, Any]]) -> list[Finding]:

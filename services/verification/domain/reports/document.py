@@ -7,6 +7,7 @@ beside it, because issuing is the last step. HTML and PDF are two views of this 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from services.verification.domain.reports.facts import Deviation, RunFacts
@@ -209,6 +210,7 @@ def _run(facts: RunFacts) -> dict[str, Any]:
             }
             for record in facts.lifecycle
         ],
+        "phases": [asdict(span) for span in facts.phases],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.verification.domain.phases import PhaseSpan
 from shared.contracts.registry import Name, Stream
 from shared.kernel.times import Micros
 
@@ -103,7 +104,7 @@ class Deviation:
 @dataclass(frozen=True, slots=True)
 class RunFacts:
     """Everything a report says of a run. `run` holds its plain fields (V-1); `lifecycle` its records as JSON trees, in log order;
-    `criteria` the published document; `streams` the pinned registry versions."""
+    `criteria` the published document; `streams` the pinned registry versions; `phases` those of the evaluation, however they began."""
 
     run: Mapping[str, Any]
     customer: Customer
@@ -116,3 +117,4 @@ class RunFacts:
     evaluation: Evaluation | None
     deviations: Sequence[Deviation]
     quality: Sequence[StreamQuality]
+    phases: Sequence[PhaseSpan]

@@ -108,7 +108,8 @@ def facts_of(frames: Sequence[Frame], *criteria: dict[str, Any], deviations: Seq
         streams=pins, **FACTS,
     )  # fmt: skip
     records: list[Lifecycle] = [started, begun(), ended(LENGTH)]
-    result = rebuild(plan, records, frames).result()
+    evaluator = rebuild(plan, records, frames)
+    result = evaluator.result()
     evaluation = Evaluation(
         number=2, cause="close", final=True, mismatch=False, verdict=result.outcome.name.lower(), how=result.how,
         engine=result.engine, criteria_digest=result.criteria_digest, inputs_digest=result.inputs_digest, digest=result.digest,
@@ -132,6 +133,7 @@ def facts_of(frames: Sequence[Frame], *criteria: dict[str, Any], deviations: Seq
         evaluation=evaluation,
         deviations=deviations,
         quality=(StreamQuality("line/one", 12, 120, 1, 1, 2, {"out_of_range": 3}, 1),),
+        phases=evaluator.phases,
     )
 
 

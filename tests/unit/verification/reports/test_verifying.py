@@ -106,6 +106,11 @@ def _nicer(report: Any) -> Any:
     return report
 
 
+def _later(report: Any) -> Any:
+    report["document"]["run"]["phases"][0]["start"] += 1
+    return report
+
+
 @pytest.mark.parametrize(
     ("member", "change", "kind", "where"),
     [
@@ -114,6 +119,7 @@ def _nicer(report: Any) -> Any:
         ("report.json", _nicer, FindingKind.VALUE, "report.json c0 margin"),
         ("report.json", _looser, FindingKind.VALUE, "report.json digest"),
         ("report.json", _looser, FindingKind.VALUE, "report.json c0 requirement"),
+        ("report.json", _later, FindingKind.VALUE, "report.json phases"),
         ("criteria.json", lambda c: c["criteria"][0]["high"].update(value=11.0) or c, FindingKind.VALUE, "criteria.json digest"),
         ("lifecycle.json", lambda r: r[1].update(at=1_000_000) or r, FindingKind.VALUE, "evaluation 2 digest"),
         ("streams.json", lambda s: s["versions"][0]["description"].update(max_age=1) or s, FindingKind.VALUE, "streams.json line/one"),
