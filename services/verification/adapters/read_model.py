@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from services.verification.adapters import run_queries as queries
 from services.verification.adapters.curves import MAX_POINTS, read_curve, signal_of
 from services.verification.adapters.entry_store import EntryStore
 from services.verification.adapters.evidence import positions_of
+from services.verification.adapters.limits import bounds_of
 from services.verification.adapters.run_queries import RunFacts
 from services.verification.adapters.views import (
     AwaitedRow,
@@ -130,15 +132,21 @@ class ReadModel:
             head = (await self._board_rows(connection, [facts]))[0]
             channels = await self._channels(connection, facts)
             row = None if criterion is None else await self._criterion_row(connection, facts, criterion)
-            return await read_curve(
+            criteria, span = self._criteria[facts.criteria_digest], _span(head, row, from_, to)
+            curve = await read_curve(
                 connection,
-                signal=signal_of(self._criteria[facts.criteria_digest], criterion, channel, channels),
+                signal=signal_of(criteria, criterion, channel, channels),
                 title=channel or criterion or "",
                 criterion=row,
                 phases=head.phases,
-                span=_span(head, row, from_, to),
+                span=span,
                 points=min(max(points, 10), MAX_POINTS),
             )
+        started = {phase.id: phase.started_at for phase in head.phases}
+        judged = next((item for item in criteria.criteria if item.id == criterion), None)
+        if judged is None or (start := started.get(judged.phase)) is None:
+            return curve
+        return replace(curve, bounds=bounds_of(judged, channels, start, span))
 
     async def _facts(self, connection: Connection, run: str) -> RunFacts | None:
         found = await queries.select_runs(connection, run=run)

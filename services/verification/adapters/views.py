@@ -44,6 +44,15 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of an envelope: `low` and `high` from each instant of `at` (µs) to the next, the last one for a step as long as the others."""
+
+    at: tuple[Micros, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CurveData:
     """Minimum and maximum per bucket, or with `raw` every sample (`lo` equals `hi`). `at` are µs; None in `lo` and `hi` is a gap.
 
@@ -61,6 +70,7 @@ class CurveData:
     late: tuple[Micros, ...]
     limits: Limits | None
     worst: tuple[Micros, float] | None
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,12 @@ def guard_width(criterion: Any, signal: SignalPlan, band: float | None) -> float
     return _SignalMeasures(criterion, signal, model.Phase(id="p", title=title), "criterion").guard(band=band)
 
 
+def lane_alone(criterion: Any, signal: SignalPlan) -> Lane:
+    """The lane of a criterion without its set, for what is drawn. Raises Invalid."""
+    title = Title(en="-", zh="-")
+    return lane_of(criterion, _SignalMeasures(criterion, signal, model.Phase(id="p", title=title), "criterion"))[1]
+
+
 class _SignalMeasures:
     """`Measures` of one criterion: conversions into its signal's unit that name the field at fault."""
 

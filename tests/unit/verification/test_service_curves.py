@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from services.verification.adapters import curves
-from services.verification.adapters.limits import limits_of
-from services.verification.adapters.views import Limits, Stretch
+from services.verification.adapters.limits import bounds_of, limits_of
+from services.verification.adapters.views import Bounds, Limits, Stretch
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import channels_of
 from services.verification.entrypoints.documents import json_of
+from services.verification.entrypoints.web.presentation import written
 from shared.contracts.registry import Channel, Stream, Uncertainty
 from shared.kernel.times import MINUTE, SECOND
 
@@ -125,6 +126,26 @@ def test_limits_are_in_the_unit_of_the_signal_with_the_guard_band_of_the_registr
         Limits(None, 100.0, 2.0, "kPa"),
         Limits(9.0, 11.0, 0.0, "kPa"),
     ]
+
+
+def test_the_bounds_of_an_envelope_are_drawn_where_they_were_judged() -> None:
+    # V-6, L-2: mean 1, 2, 3 kPa and half widths 2 sd, less the guard band of 2 kPa, from a phase that began at 60 s
+    document = {
+        "id": "e", "kind": "envelope", "title": NAME, "phase": "work", "signal": "fast.p", "sigmas": 2, "decision": {"rule": "guard_band"},
+        "reference": {"step": {"value": 10, "unit": "s"}, "unit": "kPa", "mean": [1, 2, 3], "sd": [2, 3, 4], "runs": ["a", "b"]},
+    }  # fmt: skip
+    set_ = CriteriaSet.model_validate(
+        {"id": "c", "version": 1, "title": NAME, "phases": [{"id": "work", "title": NAME}], "criteria": [document]}
+    )
+    [criterion] = set_.criteria
+    whole = (0, 200 * SECOND)
+    bounds = bounds_of(criterion, CHANNELS, 60 * SECOND, whole)
+    assert bounds == Bounds((60 * SECOND, 70 * SECOND, 80 * SECOND), (-1.0, -2.0, -3.0), (3.0, 6.0, 9.0))
+    zoomed = bounds_of(criterion, CHANNELS, 60 * SECOND, (75 * SECOND, 79 * SECOND))
+    assert zoomed == Bounds((70 * SECOND,), (-2.0,), (6.0,))
+    held = criterion.model_copy(update={"clock_in_hold": "stop"})
+    assert bounds_of(held, CHANNELS, 60 * SECOND, whole) is None
+    assert "reference (3 points, 10 s apart, of 2 runs)" in written(criterion.model_dump(mode="json"))
 
 
 def test_documents_write_instants_as_rfc_3339_and_what_is_unbounded_as_null() -> None:

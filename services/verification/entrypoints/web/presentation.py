@@ -13,6 +13,7 @@ from markupsafe import Markup
 from services.verification.adapters.reports.store import Report
 from services.verification.adapters.views import (
     BoardRow,
+    Bounds,
     CriterionDetail,
     CriterionRow,
     CurveData,
@@ -227,6 +228,8 @@ def _value(value: Any) -> str:
         return str(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
     if set(value) == {"value", "unit"}:
         return f"{value['value']:g} {value['unit']}"
+    if "mean" in value and "sd" in value:
+        return f"({len(value['mean'])} points, {_value(value['step'])} apart, of {len(value['runs'])} runs)"
     parts = [f"{key.replace('_', ' ')} {_value(part)}" for key, part in value.items() if part is not None]
     return f"({', '.join(parts)})"
 
@@ -244,8 +247,15 @@ def curve_document(curve: CurveData, language: Language) -> dict[str, Any]:
         "phases": [{"name": p.name, "from": p.from_ / SECOND, "to": p.to / SECOND} for p in curve.phases],
         "late": [at / SECOND for at in curve.late],
         "limits": limit_lines(curve.limits, language),
+        "bounds": _bounds(curve.bounds),
         "worst": None if curve.worst is None else {"at": curve.worst[0] / SECOND, "value": curve.worst[1]},
     }
+
+
+def _bounds(bounds: Bounds | None) -> dict[str, Any] | None:
+    if bounds is None:
+        return None
+    return {"x": [at / SECOND for at in bounds.at], "low": list(bounds.low), "high": list(bounds.high)}
 
 
 def limit_lines(limits: Limits | None, language: Language) -> list[dict[str, Any]]:

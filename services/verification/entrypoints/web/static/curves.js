@@ -72,6 +72,7 @@ if (holder && window.uPlot) {
       ctx.fillText(limit.label, bbox.left + bbox.width - 4 * devicePixelRatio, y + (limit.below ? 3 : -2) * devicePixelRatio);
     }
     ctx.setLineDash([]);
+    if (current.bounds !== null) drawBounds(u);
     ctx.fillStyle = token("--late");
     for (const instant of current.late) {
       const x = u.valToPos(instant, "x", true);
@@ -89,8 +90,32 @@ if (holder && window.uPlot) {
     ctx.restore();
   }
 
+  // An envelope moves in steps: each pair of bounds holds until the next.
+  function drawBounds(u) {
+    const { ctx, bbox } = u;
+    const { x, low, high } = current.bounds;
+    const step = x.length > 1 ? x[1] - x[0] : 0;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    ctx.strokeStyle = token("--text");
+    ctx.lineWidth = 1.5 * devicePixelRatio;
+    for (const bound of [low, high]) {
+      ctx.beginPath();
+      for (const [index, value] of bound.entries()) {
+        const y = u.valToPos(value, "y", true);
+        ctx.lineTo(u.valToPos(x[index], "x", true), y);
+        ctx.lineTo(u.valToPos(index + 1 < x.length ? x[index + 1] : x[index] + step, "x", true), y);
+      }
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
   function range(_u, low, high) {
-    const values = [low, high, ...current.limits.map((limit) => limit.value)].filter((value) => value !== null && Number.isFinite(value));
+    const bounds = current.bounds === null ? [] : [Math.min(...current.bounds.low), Math.max(...current.bounds.high)];
+    const values = [low, high, ...bounds, ...current.limits.map((limit) => limit.value)].filter((value) => value !== null && Number.isFinite(value));
     if (!values.length) return [0, 1];
     const least = Math.min(...values);
     const most = Math.max(...values);
