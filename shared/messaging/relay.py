@@ -15,15 +15,12 @@ import psycopg
 import structlog
 from aiokafka.errors import KafkaError
 from psycopg import sql
-from psycopg.rows import TupleRow
 
 from shared.kernel.errors import OutcomeUnknown, Unavailable
-from shared.messaging.connecting import backoff, pause
-from shared.messaging.failures import transient
 from shared.messaging.outbox import Schema, added_channel, published_channel
 from shared.messaging.producer import Outgoing, Producer
+from shared.messaging.sole import Session, run_alone
 from shared.observability.metrics import OUTBOX_DEPTH, OUTBOX_PUBLISHED, OUTBOX_SECONDS, OfSchema
-from shared.storage.pool import session_settings
 
 log = structlog.get_logger()
 
@@ -62,34 +59,16 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop`. Waits out what is transient, with back-off; raises what is not."""
-        attempt = 0
-        while not stop.is_set():
-            try:
-                async with await self._connect() as connection:
-                    if await self._sole(connection):
-                        attempt = 0
-                        await self._publish_until(stop, connection)
-                    else:
-                        await pause(stop, self._poll_seconds)
-            except (KafkaError, Unavailable, OutcomeUnknown, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and transient(error) is None:
-                    raise
-                log.warning("outbox_relay_retries", schema=self._schema, error=type(error).__name__)
-                await pause(stop, backoff(attempt))
-                attempt += 1
-
-    async def _connect(self) -> psycopg.AsyncConnection[TupleRow]:
-        parameters: dict[str, Any] = session_settings(f"outbox-relay-{self._schema}")
-        return await psycopg.AsyncConnection.connect(self._database_url, autocommit=True, **parameters)
-
-    async def _sole(self, connection: psycopg.AsyncConnection[TupleRow]) -> bool:
-        cursor = await connection.execute(
-            "select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"pilotline_{self._schema}_outbox_relay",)
+        await run_alone(
+            f"{self._schema}_outbox_relay",
+            lambda session: self._publish_until(stop, session),
+            database_url=self._database_url,
+            stop=stop,
+            poll_seconds=self._poll_seconds,
+            outside=(KafkaError, Unavailable, OutcomeUnknown),
         )
-        row = await cursor.fetchone()
-        return row is not None and bool(row[0])
 
-    async def _publish_until(self, stop: asyncio.Event, connection: psycopg.AsyncConnection[TupleRow]) -> None:
+    async def _publish_until(self, stop: asyncio.Event, connection: Session) -> None:
         # Listening comes before the first look: a row added in between would wait for the poll.
         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(added_channel(self._schema))))
         while not stop.is_set():
@@ -98,7 +77,7 @@ class Relay:
                 async for _ in connection.notifies(timeout=self._poll_seconds, stop_after=1):
                     pass
 
-    async def _publish_some(self, connection: psycopg.AsyncConnection[TupleRow]) -> bool:
+    async def _publish_some(self, connection: Session) -> bool:
         """Publish and mark the next rows; False when there are none."""
         rows = await self._unpublished(connection)
         await self._measure(connection, empty=not rows)
@@ -109,7 +88,7 @@ class Relay:
         await self._mark(connection, [row.id for row in rows])
         return True
 
-    async def _unpublished(self, connection: psycopg.AsyncConnection[TupleRow]) -> list[_Row]:
+    async def _unpublished(self, connection: Session) -> list[_Row]:
         cursor = await connection.execute(
             sql.SQL(
                 "select id, event_id, topic, key, kind, value from {}.outbox"
@@ -127,7 +106,7 @@ class Relay:
             rows.append(_Row(number, outgoing))
         return rows
 
-    async def _measure(self, connection: psycopg.AsyncConnection[TupleRow], *, empty: bool) -> None:
+    async def _measure(self, connection: Session, *, empty: bool) -> None:
         """How many rows wait: counted at most once a second, because a long queue takes long to count."""
         if empty:
             OUTBOX_DEPTH.set(OfSchema(self._schema), 0)
@@ -137,7 +116,7 @@ class Relay:
             row = await (await connection.execute(statement.format(sql.Identifier(self._schema)))).fetchone()
             OUTBOX_DEPTH.set(OfSchema(self._schema), row[0] if row else 0)
 
-    async def _mark(self, connection: psycopg.AsyncConnection[TupleRow], ids: Sequence[int]) -> None:
+    async def _mark(self, connection: Session, ids: Sequence[int]) -> None:
         """Number the rows without a gap and tell the live pages how far they may read."""
         async with connection.transaction():
             cursor = await connection.execute(
@@ -157,7 +136,7 @@ class Relay:
         for _, seconds in marked:
             OUTBOX_SECONDS.observe(OfSchema(self._schema), seconds)
 
-    async def _prune(self, connection: psycopg.AsyncConnection[TupleRow]) -> None:
+    async def _prune(self, connection: Session) -> None:
         """Delete a bounded number of old published rows, never the last one: the numbering goes on from it."""
         if time.monotonic() - self._pruned_at < _prune_every_seconds:
             return

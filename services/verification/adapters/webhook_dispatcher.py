@@ -10,19 +10,16 @@ import asyncio
 import random
 from collections.abc import Callable
 
-import psycopg
 import structlog
-from psycopg.rows import TupleRow
 
 from services.verification.adapters.webhook_sender import Attempt, WebhookSender
 from services.verification.adapters.webhook_store import Due, WebhookStore
 from services.verification.domain.webhooks import Answer, answer_of, wait_before
 from shared.contracts.topics import Topics
-from shared.messaging.connecting import backoff, pause
-from shared.messaging.failures import transient
 from shared.messaging.outbox import published_channel
+from shared.messaging.sole import run_alone
 from shared.observability.metrics import WEBHOOK_ATTEMPTS, OfAnswer
-from shared.storage.pool import Connection, session_settings
+from shared.storage.pool import Connection
 
 log = structlog.get_logger()
 
@@ -49,30 +46,13 @@ class WebhookDispatcher:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits out what is transient, with back-off; raises what is not."""
-        attempt = 0
-        while not stop.is_set():
-            try:
-                async with await self._connect() as connection:
-                    if await self._sole(connection):
-                        attempt = 0
-                        await self._send_until(stop, connection)
-                    else:
-                        await pause(stop, self._poll_seconds)
-            except psycopg.Error as error:
-                if transient(error) is None:
-                    raise
-                log.warning("webhooks_retry", error=type(error).__name__)
-                await pause(stop, backoff(attempt))
-                attempt += 1
-
-    async def _connect(self) -> psycopg.AsyncConnection[TupleRow]:
-        settings = session_settings("verification-webhooks")
-        return await psycopg.AsyncConnection.connect(self._database_url, autocommit=True, **settings)  # type: ignore[arg-type]
-
-    async def _sole(self, connection: Connection) -> bool:
-        cursor = await connection.execute("select pg_try_advisory_lock(hashtextextended('pilotline_webhooks', 0))")
-        row = await cursor.fetchone()
-        return row is not None and bool(row[0])
+        await run_alone(
+            "webhooks",
+            lambda session: self._send_until(stop, session),
+            database_url=self._database_url,
+            stop=stop,
+            poll_seconds=self._poll_seconds,
+        )
 
     async def _send_until(self, stop: asyncio.Event, connection: Connection) -> None:
         # Listening comes before the first look: an event published in between would wait for the poll.

@@ -8,17 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import structlog
-from psycopg.rows import TupleRow
 
 from services.verification.adapters.what_if import Tables, judge_runs
 from services.verification.domain.criteria_model import CriteriaSet
 from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Problem, TooMany
-from shared.messaging.connecting import backoff, pause
-from shared.messaging.failures import transient
-from shared.storage.pool import Connection, session_settings
+from shared.messaging.connecting import pause
+from shared.messaging.sole import run_alone
+from shared.storage.pool import Connection
 
 log = structlog.get_logger()
 
@@ -86,30 +84,13 @@ class WhatIfWorker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; a job that is being worked on then is failed with what to do."""
-        attempt = 0
-        while not stop.is_set():
-            try:
-                async with await self._connect() as connection:
-                    if await self._sole(connection):
-                        attempt = 0
-                        await self._work_until(stop, connection)
-                    else:
-                        await pause(stop, self._poll_seconds)
-            except psycopg.Error as error:
-                if transient(error) is None:
-                    raise
-                log.warning("what_if_retry", error=type(error).__name__)
-                await pause(stop, backoff(attempt))
-                attempt += 1
-
-    async def _connect(self) -> psycopg.AsyncConnection[TupleRow]:
-        settings = session_settings("verification-what-if")
-        return await psycopg.AsyncConnection.connect(self._database_url, autocommit=True, **settings)  # type: ignore[arg-type]
-
-    async def _sole(self, connection: Connection) -> bool:
-        cursor = await connection.execute("select pg_try_advisory_lock(hashtextextended('pilotline_what_if', 0))")
-        row = await cursor.fetchone()
-        return row is not None and bool(row[0])
+        await run_alone(
+            "what_if",
+            lambda session: self._work_until(stop, session),
+            database_url=self._database_url,
+            stop=stop,
+            poll_seconds=self._poll_seconds,
+        )
 
     async def _work_until(self, stop: asyncio.Event, connection: Connection) -> None:
         await connection.execute(

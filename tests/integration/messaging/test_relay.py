@@ -138,7 +138,7 @@ async def test_a_relay_whose_session_ends_goes_on_without_a_gap(database: str, k
         await marked(connection, 1)
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where application_name = 'outbox-relay-verification' and datname = current_database()"
+            " where application_name = 'verification_outbox_relay' and datname = current_database()"
         )
         await add(connection, "verification", [message(topics, 2)])
         await marked(connection, 2)
