@@ -72,6 +72,12 @@ def test_steady_state_passes_at_the_end_of_its_windows() -> None:  # V-6, V-12
     assert verdict(steady, [3, 3]).reason == "no_window"
 
 
+def test_a_gap_in_a_steady_window_proves_nothing() -> None:  # V-10, V-12: 5 s without a sample, 3 s are allowed
+    steady = {"kind": "steady_state", "gradient": SLOPE, "window": seconds(8), "windows": 1}
+    assert verdict(steady, [3] * 8, end=9).decided_at == 8 * SECOND
+    assert verdict(steady, [3, 3, *[math.nan] * 4, 3, 3], end=9).decided_at == 9 * SECOND
+
+
 def test_drift_of_half_a_kilopascal_a_second() -> None:  # V-6
     state = verdict({"kind": "drift", "high": {"value": 60, "unit": "kPa/min"}}, [0, 0.5, 1, 1.5])
     assert (state.outcome, state.unit) == (Outcome.PASS, "kPa/min")
@@ -87,6 +93,11 @@ def test_an_integral_in_its_own_unit() -> None:  # V-6: 1 + 2 + 3 kPa over a sec
 def test_an_integral_leaves_out_what_is_undefined() -> None:  # V-6: a value holds 3 s, the next comes after 5 s
     values = [2, *[math.nan] * 4, 1]
     assert verdict({"kind": "integral", "high": {"value": 9, "unit": "kPa.s"}}, values).worst_value == 7.0
+
+
+def test_sums_lose_nothing_beside_large_terms() -> None:  # V-11: added one by one, every 1 would be rounded away
+    assert verdict({"kind": "integral", "low": {"value": 1, "unit": "kPa.s"}}, [1e16, 1, -1e16]).worst_value == 1.0
+    assert verdict({"kind": "totaliser", "low": kpa(1)}, [0, 1e16, 1, 2]).worst_value == 1e16 + 2
 
 
 def test_a_temperature_has_no_integral() -> None:  # V-8

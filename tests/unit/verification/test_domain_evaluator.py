@@ -95,6 +95,16 @@ def test_a_frame_later_than_the_tail_breaks_the_chain_of_inputs_only() -> None: 
     assert not rebuilt.needs_rebuild
 
 
+def test_a_linked_frame_at_the_runs_end_breaks_the_chain() -> None:  # V-16: it lies behind the end and is in the chain
+    plan = plan_of(BAND | {"phase": "q"})
+    frames = [one([(t, 100)], seq=t) for t in range(TAIL + 10)]  # linked are those up to 9 s
+    early = fed(plan, begun(), *frames, ended(9))
+    assert early.stale == set()
+    assert early.needs_rebuild
+    later = fed(plan, begun(), *frames, ended(9.5))
+    assert later.result() == rebuild(plan, [begun(), ended(9.5)], frames).result()
+
+
 def test_a_rebuild_takes_stored_frames_in_any_order() -> None:  # G4, V-16
     frames = [one([(t, 100)], seq=t) for t in range(3 * TAIL)]
     records: list[Lifecycle] = [begun(), ended(3 * TAIL)]

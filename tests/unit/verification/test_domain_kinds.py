@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.verification.domain.outcomes import Outcome
-from tests.unit.verification.building import NAN, SECOND, begun, fed, held, kpa, one, plan_of, seconds, two, verdict
+from tests.unit.verification.building import (
+    NAN,
+    SECOND,
+    begun,
+    ended,
+    fed,
+    held,
+    kpa,
+    one,
+    plan_of,
+    seconds,
+    two,
+    verdict,
+)
 
 BAND = {"kind": "band", "low": kpa(90), "high": kpa(110)}
 
@@ -41,6 +56,43 @@ def test_a_guard_band_takes_the_uncertainty_off_every_limit() -> None:  # V-9: U
     rule = {"decision": {"rule": "guard_band", "multiplier": 1.5}}
     assert verdict(BAND | rule, [100, 107]).margin == 0.0
     assert verdict(BAND | rule, [100, 108]).outcome is Outcome.FAIL
+    assert verdict(BAND | rule, [100, 93]).margin == 0.0
+    assert verdict(BAND | rule, [100, 92]).outcome is Outcome.FAIL
+
+
+PER_SECOND = {"value": 3, "unit": "kPa/s"}
+RAMP = {"kind": "ramp", "from_level": kpa(0), "to_level": kpa(2), "rate": {"value": 1, "unit": "kPa/s"}}
+
+
+@pytest.mark.parametrize(
+    ("criterion", "uncertainty", "xs", "margin"),
+    [
+        ({"kind": "settle", "target": kpa(100), "tolerance": kpa(5), "by": seconds(1)}, kpa(2), [100, 101], 2),
+        ({"kind": "settle", "target": kpa(9), "tolerance": kpa(9), "by": seconds(1), "overshoot": kpa(4)}, kpa(2),
+         [9, 10], 1),
+        (RAMP | {"tolerance": kpa(3)}, kpa(2), [0, 1, 2, 2], 1),
+        ({"kind": "rate_of_change", "window": seconds(2), "high": PER_SECOND}, PER_SECOND | {"value": 1}, [0, 1, 2], 1),
+        ({"kind": "drift", "low": PER_SECOND | {"value": 0}}, PER_SECOND | {"value": 0.5}, [0, 1, 2], 0.5),
+        ({"kind": "steady_state", "gradient": PER_SECOND, "window": seconds(2), "windows": 1},
+         PER_SECOND | {"value": 1}, [5, 5], 2),
+        ({"kind": "window_statistics", "statistic": "sd", "high": kpa(9)}, kpa(1), [5, 5], 8),
+        ({"kind": "integral", "low": {"value": 1, "unit": "kPa.s"}}, {"value": 2, "unit": "kPa.s"}, [1, 2, 3], 3),
+        ({"kind": "totaliser", "high": kpa(6)}, kpa(1), [1, 3], 3),
+    ],
+)  # fmt: skip
+def test_a_guard_band_is_taken_off_what_each_kind_allows(
+    criterion: dict[str, Any], uncertainty: dict[str, Any], xs: list[float], margin: float
+) -> None:  # V-9
+    rule = {"decision": {"rule": "guard_band", "uncertainty": uncertainty}}
+    assert verdict(criterion | rule, xs).margin == pytest.approx(margin)
+    assert verdict(criterion, xs).margin == pytest.approx(margin + uncertainty["value"])
+
+
+def test_a_guard_band_is_taken_off_what_a_setpoint_allows() -> None:  # V-9: 3 kPa less 1 kPa, and 0.5 kPa away
+    criterion = {"kind": "setpoint_band", "signal": "one.x", "setpoint": "two.z", "within": kpa(3)}
+    plan = plan_of(criterion | {"decision": {"rule": "guard_band", "uncertainty": kpa(1)}})
+    live = fed(plan, begun(), two([(0, 6000)]), one([(0, 6.5)]), ended(1))
+    assert live.result().criteria[0].margin == pytest.approx(1.5)
 
 
 def test_hold_counts_held_values_up_to_the_next_sample() -> None:  # V-6: in band on [1 s, 4 s)

@@ -45,6 +45,9 @@ def test_coverage_equal_to_the_demand_is_enough() -> None:  # V-10: defined on [
     half = BAND | {"quality": {"min_coverage": 0.5}}
     assert verdict(half, [100], end=6).outcome is Outcome.PASS
     assert verdict(half, [100], end=7).reason == "coverage"
+    demanded = {"kind": "data_quality", "min_coverage": 0.5}
+    assert verdict(demanded, [100], end=6).outcome is Outcome.PASS
+    assert verdict(demanded, [100], end=7).outcome is Outcome.FAIL
 
 
 def test_a_gap_counts_from_the_phases_start_and_to_its_end() -> None:  # V-10
@@ -95,6 +98,15 @@ def test_bad_values_are_left_out_and_judged_as_the_criterion_says(rule: str, out
     frames = [one([(0, 100)]), bad, one([(2, 100)], seq=2)]
     state = rebuild(plan, [begun(), ended(3)], frames).result().criteria[0]
     assert (state.outcome, state.quality.samples, state.quality.bad_samples) == (outcome, 2, 1)
+
+
+def test_bad_values_are_counted_in_their_phase() -> None:  # V-10: the one at 2 s belongs to the phase q
+    criterion = {"signal": "one.x", "quality": {"on_bad_quality": "fail"}} | BAND
+    plan = plan_of(criterion, criterion | {"phase": "q"})
+    bad = one([(2, 500)], seq=1, marks=int(Quality.SENDER_BAD))
+    frames = [one([(0, 100), (1, 100)]), bad, one([(3, 100)], seq=2)]
+    states = rebuild(plan, [begun(), begun(2, "q"), ended(4)], frames).result().criteria
+    assert [(s.outcome, s.quality.bad_samples) for s in states] == [(Outcome.PASS, 0), (Outcome.FAIL, 1)]
 
 
 def test_a_value_out_of_the_registered_range_is_judged_as_sent() -> None:  # V-10: leaving it out would hide a violation
