@@ -37,6 +37,31 @@ def test_a_window_over_the_end_without_an_answer_is_undecided() -> None:  # V-6,
     state = judged(response, [0, 0, 0, 7, 7])
     assert (state.outcome, state.reason) == (Outcome.INCONCLUSIVE, "undecided")
     assert judged(response, [0, 0, 7, 7, 0]).outcome is Outcome.PASS
+    assert (
+        judged(response, [0, 0, 0, 7, 3]).outcome is Outcome.INCONCLUSIVE
+    )  # of [3 s, 5 s] the last instant is unknown
+    assert judged(response, [0, 0, 7, 3, 3]).outcome is Outcome.FAIL
+    once = {
+        "kind": "formula",
+        "of": {"op": "eventually", "of": HIGH, "within": {"after": seconds(0), "upto": seconds(3)}},
+    }
+    assert judged(once, [0, 0, 0]).outcome is Outcome.INCONCLUSIVE
+    assert judged(once, [0, 0, 0], end=3.1).outcome is Outcome.FAIL
+
+
+def test_a_condition_rises_behind_an_instant_at_which_it_did_not_hold() -> None:  # V-6
+    never = {"kind": "condition", "of": {"op": "not", "of": {"op": "rise", "of": HIGH}}}
+    assert judged(never, [6, 6, 0]).outcome is Outcome.PASS
+    assert judged(never, [0, 6, 6]).outcome is Outcome.FAIL
+
+
+def test_what_is_implied_is_asked_where_the_premise_holds() -> None:  # V-6
+    implies = {
+        "kind": "condition",
+        "of": {"op": "implies", "of": [HIGH, {"op": "<=", "left": "one.x", "right": kpa(7)}]},
+    }
+    assert judged(implies, [0, 6, 3]).outcome is Outcome.PASS
+    assert judged(implies, [0, 8, 3]).outcome is Outcome.FAIL
 
 
 def test_a_window_without_an_instant_says_nothing() -> None:  # G5
@@ -87,6 +112,7 @@ def test_since_looks_back_no_further_than_it_says() -> None:  # V-6
         "since": LOW,
     }
     assert judged(since, [0, 3, 9]).outcome is Outcome.PASS
+    assert judged(since | {"within": seconds(2)}, [0, 3, 9]).outcome is Outcome.PASS
     assert judged(since | {"within": seconds(1)}, [0, 3, 9]).outcome is Outcome.FAIL
     assert judged(since, [3, 3, 9]).outcome is Outcome.FAIL
 

@@ -142,8 +142,16 @@ def test_settle_judges_staying_from_the_time_given_and_overshoot_always() -> Non
     state = verdict(criterion, [50, 104, 101, 99])
     assert (state.outcome, state.margin, state.time_margin) == (Outcome.PASS, 1.0, 0)
     assert verdict(criterion, [50, 106, 101, 99]).margin == -1.0  # 6 kPa beyond, 5 allowed
+    assert verdict(criterion, [100, 94, 101, 99]).margin == -1.0  # begun at the target, either side is beyond
     assert verdict(criterion, [50, 40, 101, 103]).outcome is Outcome.FAIL  # left the band again
     assert verdict(criterion, [50, 101]).reason == "not_reached"
+
+
+def test_settle_leaves_out_what_lies_in_a_hold_when_the_clock_stops() -> None:  # V-2: the hold is [2 s, 3 s)
+    criterion = {"kind": "settle", "target": kpa(100), "tolerance": kpa(2), "by": seconds(1)}
+    xs = [100, 100, 50, 101]
+    assert verdict(criterion | {"clock_in_hold": "stop"}, xs, holds=held(2, 3)).margin == 1.0
+    assert verdict(criterion, xs, holds=held(2, 3)).margin == -48.0
 
 
 def test_a_slope_is_the_least_squares_line_of_the_window() -> None:  # V-6: (-1.5·0 - 0.5·1 + 0.5·4 + 1.5·9)/5 = 3 kPa/s
@@ -169,6 +177,28 @@ def test_sd_has_n_minus_1_and_a_percentile_is_linear_between_order_statistics() 
     assert verdict(statistics | {"statistic": "sd"}, [1, 2, 3, 4]).worst_value == pytest.approx((5 / 3) ** 0.5)
     state = verdict(statistics | {"statistic": "percentile", "percentile": 90}, [1, 2, 3, 4])
     assert state.worst_value == pytest.approx(3.7)  # rank 0.9·3 = 2.7
+
+
+@pytest.mark.parametrize(
+    ("statistic", "high", "tumbling", "sliding"),
+    [
+        ("mean", 13 / 3, 8 / 3, 2),
+        ("sd", (13 / 3) ** 0.5, (7 / 3) ** 0.5, 1),
+        ("min", 2, 1, 1),
+        ("max", 6, 4, 3),
+        ("rms", (65 / 3) ** 0.5, (26 / 3) ** 0.5, (14 / 3) ** 0.5),
+        ("percentile", 5, 3, 2),
+    ],
+)
+def test_the_worst_window_of_each_statistic(statistic: str, high: float, tumbling: float, sliding: float) -> None:
+    """V-6: tumbling windows are 4 1 3 and 2 6 5, sliding ones 1 3 2, 3 2 6 and 2 6 5; the highest value is the same."""
+    xs = [4, 1, 3, 2, 6, 5]
+    for windows, low in (("tumbling", tumbling), ("sliding", sliding)):
+        criterion = {"kind": "window_statistics", "statistic": statistic, "windows": windows, "window": seconds(3)}
+        if statistic == "percentile":
+            criterion["percentile"] = 50
+        assert verdict(criterion | {"high": kpa(9)}, xs).worst_value == pytest.approx(high)
+        assert verdict(criterion | {"low": kpa(0)}, xs).worst_value == pytest.approx(low)
 
 
 def test_a_sliding_window_is_open_at_its_start() -> None:  # conventions: (1 s, 3 s] holds the samples at 2 s and 3 s

@@ -53,6 +53,9 @@ def test_coverage_equal_to_the_demand_is_enough() -> None:  # V-10: defined on [
 def test_a_gap_counts_from_the_phases_start_and_to_its_end() -> None:  # V-10
     assert verdict(BAND | GAP, [100, NAN, 100, 100], end=5).outcome is Outcome.PASS
     assert verdict(BAND | GAP, [NAN, NAN, NAN, 100]).reason == "gap"
+    demanded = {"kind": "data_quality", "max_gap": seconds(2)}
+    assert verdict(demanded, [100, NAN, 100, 100], end=5).outcome is Outcome.PASS
+    assert verdict(demanded, [100, NAN, NAN, 100], end=5).outcome is Outcome.FAIL
     state = verdict(BAND | GAP, [100, 100], end=6)
     assert (state.reason, state.quality.longest_gap) == ("gap", 5 * SECOND)
     assert "no data since 1970-01-01T00:00:01Z" in state.detail  # V-14
@@ -64,6 +67,9 @@ def test_a_proven_fail_stays_whatever_the_quality() -> None:  # V-10
 
 def test_a_mean_over_a_gap_proves_nothing() -> None:  # V-10: what was in the gap could undo it
     criterion = {"kind": "window_statistics", "statistic": "mean", "high": kpa(110)} | GAP
+    assert verdict(criterion, [200, NAN, NAN, NAN, 200]).outcome is Outcome.INCONCLUSIVE
+    assert verdict(criterion | {"statistic": "max"}, [200, NAN, NAN, NAN, 200]).outcome is Outcome.FAIL
+    criterion |= {"windows": "tumbling", "window": seconds(5)}
     assert verdict(criterion, [200, NAN, NAN, NAN, 200]).outcome is Outcome.INCONCLUSIVE
     assert verdict(criterion | {"statistic": "max"}, [200, NAN, NAN, NAN, 200]).outcome is Outcome.FAIL
 
