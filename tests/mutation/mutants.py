@@ -100,13 +100,19 @@ POINTWISE = (
     Mutant(
         "settle-after-its-time", KIND + "settle.py", "clock(t, held) >= from_ and", "clock(t, held) > from_ and", SETTLE
     ),
-    Mutant("settle-judges-held-samples", KIND + "settle.py", "if is_held(t, held):", "if t < start:", SETTLE),
+    Mutant(
+        "settle-judges-held-samples",
+        KIND + "settle.py",
+        "if is_held(t, held):",
+        "if t < start:",
+        BY_HAND + "kinds.py::test_settle_leaves_out_what_lies_in_a_hold_when_the_clock_stops",
+    ),
     Mutant(
         "settle-begun-at-its-target",
         KIND + "settle.py",
         "if sf[lane, 0] < target:",
         "if sf[lane, 0] <= target:",
-        SETTLE,
+        BY_HAND + "kinds.py::test_settle_judges_staying_from_the_time_given_and_overshoot_always",
     ),
     Mutant("settle-end-included", KIND + "settle.py", "if t >= end:", "if t > end:", SETTLE),
     Mutant(
@@ -135,7 +141,13 @@ POINTWISE = (
         RAMP,
     ),
     Mutant("ramp-may-be-late", KIND + "ramp.py", "tolerance - abs(x - target)", "tolerance - (x - target)", RAMP),
-    Mutant("ramp-counts-earlier-holds", KIND + "ramp.py", "begun = clock(start, held)", "begun = start", RAMP),
+    Mutant(
+        "ramp-counts-earlier-holds",
+        KIND + "ramp.py",
+        "begun = clock(start, held)",
+        "begun = start",
+        BY_HAND + "aggregates.py::test_a_hold_before_the_phase_does_not_hold_its_ramp",
+    ),
     Mutant("ramp-end-included", KIND + "ramp.py", "if t >= end:", "if t > end:", RAMP),
     Mutant(
         "ramp-guard-left-out",
@@ -267,10 +279,16 @@ ON_THE_HELD_VALUE = (
         KIND + "totaliser.py",
         "sn[lane, LAST_U] <= start",
         "sn[lane, LAST_U] < start",
-        TOTALISER,
+        BY_HAND + "aggregates.py::test_a_totaliser_begins_with_the_reading_carried_into_the_phase",
     ),
     Mutant("totaliser-standstill-is-a-reset", KIND + "totaliser.py", "if term < 0.0:", "if term <= 0.0:", TOTALISER),
-    Mutant("totaliser-equality-fails", KIND + "totaliser.py", "if total > high:", "if total >= high:", TOTALISER),
+    Mutant(
+        "totaliser-equality-fails",
+        KIND + "totaliser.py",
+        "if total > high:",
+        "if total >= high:",
+        BY_HAND + "aggregates.py::test_a_totaliser_over_a_reset_and_a_rollover",
+    ),
     Mutant(
         "totaliser-rollover-ignored", KIND + "totaliser.py", "max(rollover - sf[lane, READING], 0.0)", "0.0", TOTALISER
     ),
@@ -323,7 +341,7 @@ OVER_WINDOWS = (
         KIND + "statistics.py",
         "math.sqrt(mean * mean + m2 / count)",
         "math.sqrt(m2 / count)",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
     ),
     Mutant("sd-guard-left-out", KIND + "statistics.py", "return low + width, high - width", "return low, high", GUARD),
     Mutant(
@@ -356,21 +374,21 @@ OVER_WINDOWS = (
         KIND + "statistics_blocks.py",
         "sf[lane, M1], sf[lane, M2] = 0.0, 0.0",
         "sf[lane, M2] = 0.0",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
     ),
     Mutant(
         "tumbling-max-for-min",
         KIND + "statistics_blocks.py",
         "min(sf[lane, LOWEST], x)",
         "max(sf[lane, LOWEST], x)",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
     ),
     Mutant(
         "tumbling-proven-over-a-gap",
         KIND + "statistics_blocks.py",
         "window > 0 and (whole or beyond)",
         "window > 0",
-        STATISTICS,
+        BY_HAND + "quality.py::test_a_mean_over_a_gap_proves_nothing",
     ),
     Mutant(
         "sliding-window-closed-at-its-start",
@@ -391,28 +409,28 @@ OVER_WINDOWS = (
         KIND + "statistics_sliding.py",
         "mean = older + delta * (nb / size)",
         "mean = older + delta * (front / size)",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
     ),
     Mutant(
         "sliding-max-for-min",
         KIND + "statistics_sliding.py",
         "x if j == 0 else min(mean, x)",
         "x if j == 0 else max(mean, x)",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
     ),
     Mutant(
         "sliding-proven-over-a-gap",
         KIND + "statistics_sliding.py",
         "if beyond or broken <= t - window:",
         "if beyond or broken <= t:",
-        STATISTICS,
+        BY_HAND + "quality.py::test_a_window_that_begins_where_a_gap_ends_is_seen_whole",
     ),
     Mutant(
         "sliding-least-leaves-first",
         KIND + "statistics_sliding.py",
         "size, rf[ring + head, 0])",
         "size, rf[ring, 1])",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
     ),
     Mutant(
         "steady-guard-left-out",
@@ -433,7 +451,7 @@ OVER_WINDOWS = (
         KIND + "steady.py",
         "least = min(least, rf[ring + j, 0])",
         "least = rf[ring + j, 0]",
-        STEADY,
+        BY_HAND + "aggregates.py::test_steady_state_passes_at_the_end_of_its_windows",
     ),
     Mutant("steady-falling-is-steady", KIND + "steady.py", "gradient - abs(slope)", "gradient - slope", STEADY),
     Mutant(
@@ -448,7 +466,7 @@ OVER_WINDOWS = (
         KIND + "steady.py",
         "following = (t - start) // window\n                    sn[lane, RUN], sn[lane, WHOLE] = 0, 0",
         "following = (t - start) // window",
-        STEADY,
+        BY_HAND + "aggregates.py::test_steady_state_passes_at_the_end_of_its_windows",
     ),
     Mutant(
         "steady-proven-over-a-gap",
@@ -491,7 +509,13 @@ QUALITY_AND_EVENTS = (
         "for k in range(first, count):",
         BY_HAND + "quality.py::test_a_gap_counts_from_the_phases_start_and_to_its_end",
     ),
-    Mutant("gap-at-its-limit", KIND + "quality.py", "if longest > max_gap and", "if longest >= max_gap and", QUALITY),
+    Mutant(
+        "gap-at-its-limit",
+        KIND + "quality.py",
+        "if longest > max_gap and",
+        "if longest >= max_gap and",
+        BY_HAND + "quality.py::test_a_gap_counts_from_the_phases_start_and_to_its_end",
+    ),
     Mutant(
         "stuck-at-its-limit",
         KIND + "quality.py",
@@ -526,7 +550,7 @@ QUALITY_AND_EVENTS = (
         KIND + "events.py",
         "known = sn[lane, HAS] == 1 and (sn[lane, LAST_T] >= start or sn[lane, LAST_U] > start)",
         "known = sn[lane, HAS] == 1",
-        COUNT,
+        BY_HAND + "aggregates.py::test_an_event_begins_where_the_value_before_is_known_in_the_phase",
     ),
     Mutant(
         "count-equality-fails",
@@ -542,7 +566,13 @@ QUALITY_AND_EVENTS = (
         "sn[lane, EVENTS] > pn[lane, AT_LEAST]",
         BY_HAND + "aggregates.py::test_events_are_counted_where_they_begin",
     ),
-    Mutant("event-in-a-hold", KIND + "events.py", " and not is_held(t, held):", ":", MTBF),
+    Mutant(
+        "event-in-a-hold",
+        KIND + "events.py",
+        " and not is_held(t, held):",
+        ":",
+        BY_HAND + "aggregates.py::test_a_failure_in_a_hold_does_not_count_when_the_clock_stops",
+    ),
     Mutant("operation-maximum-age-ignored", KIND + "events.py", "start), min(t, sn[lane, LAST_U])", "start), t", MTBF),
     Mutant("operation-held-time-counts", KIND + "events.py", "clock(b, held) - clock(a, held)", "b - a", MTBF),
     Mutant("success-of-the-value-before", KIND + "events.py", "if now & 2 == 2:", "if before & 2 == 2:", SUCCESS),
@@ -580,7 +610,13 @@ FORMULAS = (
     Mutant(
         "rise-at-the-first-instant", KIND + "formula.py", "lo, hi = -math.inf, -math.inf", "lo, hi = llo, lhi", FORMULA
     ),
-    Mutant("rise-for-fall", KIND + "formula.py", "if op == RISE:", "if op != RISE:", FORMULA),
+    Mutant(
+        "rise-for-fall",
+        KIND + "formula.py",
+        "if op == RISE:",
+        "if op != RISE:",
+        BY_HAND + "formulas.py::test_a_condition_rises_behind_an_instant_at_which_it_did_not_hold",
+    ),
     Mutant(
         "or-for-and",
         KIND + "formula.py",
@@ -593,7 +629,7 @@ FORMULAS = (
         KIND + "formula.py",
         "higher(opposite(lhi), rlo), higher(opposite(llo), rhi)",
         "higher(llo, rlo), higher(lhi, rhi)",
-        FORMULA,
+        BY_HAND + "formulas.py::test_what_is_implied_is_asked_where_the_premise_holds",
     ),
     Mutant(
         "best-instant-for-worst",
@@ -607,7 +643,7 @@ FORMULAS = (
         KIND + "formula.py",
         "if seen and (low >= 0 or",
         "if seen and (low > 0 or",
-        FORMULA,
+        BY_HAND + "formulas.py::test_an_answer_in_time_and_one_too_late",
     ),
     Mutant(
         "formula-end-included", KIND + "formula.py", "if k == count or t >= end:", "if k == count or t > end:", FORMULA
@@ -638,23 +674,29 @@ FORMULAS = (
         KIND + "formula_windows.py",
         "upto < FAR and last >= end:",
         "upto < FAR and last > end:",
-        CONDITION,
+        BY_HAND + "formulas.py::test_a_window_over_the_end_without_an_answer_is_undecided",
     ),
     Mutant(
         "first-window-over-the-end-is-known",
         KIND + "formula_windows.py",
         "and last < end)",
         "and last <= end)",
-        FORMULA,
+        BY_HAND + "formulas.py::test_a_window_over_the_end_without_an_answer_is_undecided",
     ),
     Mutant(
         "until-without-holding",
         KIND + "formula_windows.py",
         "return max(a1, min(b1, a2)), min(b1, b2)",
         "return max(a1, a2), min(b1, b2)",
-        FORMULA,
+        BY_HAND + "formulas.py::test_until_passes_when_it_is_reached_and_fails_when_it_cannot_be",
     ),
-    Mutant("past-window-reversed", KIND + "formula_windows.py", "else t - upto", "else t - after", CONDITION),
+    Mutant(
+        "past-window-reversed",
+        KIND + "formula_windows.py",
+        "else t - upto",
+        "else t - after",
+        BY_HAND + "formulas.py::test_since_looks_back_no_further_than_it_says",
+    ),
     Mutant(
         "once-for-historically",
         KIND + "formula_windows.py",
@@ -750,7 +792,7 @@ SIGNALS = (
         DOMAIN + "merging.py",
         "stack[top - 1] -= stack[top]",
         "stack[top - 1] += stack[top]",
-        BAND,
+        BY_HAND + "kinds.py::test_several_channels_meet_by_held_values_at_every_instant_of_any",
     ),
     Mutant(
         "truth-not-at-equality",
@@ -808,7 +850,13 @@ EVALUATION = (
         "self.latest_linked <= end",
         BY_HAND + "evaluator.py::test_a_linked_frame_at_the_runs_end_breaks_the_chain",
     ),
-    Mutant("frame-at-the-end-hashed", DOMAIN + "arrivals.py", "if first < end:", "if first <= end:", LIVE),
+    Mutant(
+        "frame-at-the-end-hashed",
+        DOMAIN + "arrivals.py",
+        "if first < end:",
+        "if first <= end:",
+        BY_HAND + "evaluator.py::test_a_frame_that_begins_at_the_runs_end_is_no_input",
+    ),
     Mutant(
         "frames-hashed-as-they-came",
         DOMAIN + "arrivals.py",
@@ -836,7 +884,7 @@ EVALUATION = (
         DOMAIN + "evaluator.py",
         "bool(plan.lane.stops and plan.phase == self._phase)",
         "False",
-        LIVE,
+        BY_HAND + "evaluator.py::test_a_late_phase_or_hold_marks_the_criteria_that_have_gone_past_it",
     ),
     Mutant(
         "frontier-of-the-fastest",
