@@ -426,6 +426,13 @@ OVER_WINDOWS = (
         BY_HAND + "quality.py::test_a_window_that_begins_where_a_gap_ends_is_seen_whole",
     ),
     Mutant(
+        "sliding-gap-at-its-limit",
+        KIND + "statistics_sliding.py",
+        "else latest) > gap:",
+        "else latest) >= gap:",
+        BY_HAND + "quality.py::test_a_window_that_begins_where_a_gap_ends_is_seen_whole",
+    ),
+    Mutant(
         "sliding-least-leaves-first",
         KIND + "statistics_sliding.py",
         "size, rf[ring + head, 0])",
@@ -707,9 +714,9 @@ FORMULAS = (
     Mutant(
         "until-in-reverse",
         KIND + "formula_windows.py",
-        "alo, blo = composed(flo, glo, alo, blo)",
-        "alo, blo = composed(alo, blo, flo, glo)",
-        CONDITION,
+        "alo, blo = composed(flo, glo, alo, blo)\n            ahi, bhi = composed(fhi, ghi, ahi, bhi)",
+        "alo, blo = composed(alo, blo, flo, glo)\n            ahi, bhi = composed(ahi, bhi, fhi, ghi)",
+        BY_HAND + "formulas.py::test_until_within_a_window_is_broken_before_it_is_reached",
     ),
     Mutant(
         "strict-passes-at-equality",
@@ -891,7 +898,7 @@ EVALUATION = (
         DOMAIN + "evaluator.py",
         "frontier = min(self._rows[name].watermark",
         "frontier = max(self._rows[name].watermark",
-        LIVE,
+        BY_HAND + "quality.py::test_a_silent_stream_makes_only_its_own_criteria_wait",
     ),
     Mutant(
         "run-closed-at-its-end",

@@ -83,6 +83,14 @@ def test_until_passes_when_it_is_reached_and_fails_when_it_cannot_be() -> None: 
     assert (never.outcome, never.margin) == (Outcome.FAIL, -3.0)
 
 
+def test_until_within_a_window_is_broken_before_it_is_reached() -> None:  # V-7: from 2 s on, by 4 kPa before 6 kPa
+    window = {"after": seconds(0), "upto": seconds(3)}
+    until = {"op": "until", "of": [{"op": "<=", "left": "one.x", "right": kpa(3)}, HIGH], "within": window}
+    always = {"kind": "condition", "of": until}
+    assert judged(always, [6, 6, 2, 2, 3, 6, 6, 6, 6, 6]).outcome is Outcome.PASS
+    assert judged(always, [6, 6, 2, 2, 4, 6, 6, 6, 6, 6]).outcome is Outcome.FAIL
+
+
 def test_a_violated_always_within_is_known_when_it_is_seen() -> None:  # V-12
     inner = {"op": "always", "of": HIGH, "within": {"after": seconds(0), "upto": seconds(30)}}
     evaluator = fed(plan_of({"kind": "condition", "of": inner}), begun(), one([(0, 6), (1, 4)]))

@@ -86,6 +86,8 @@ def test_a_window_that_begins_where_a_gap_ends_is_seen_whole(kind: dict[str, Any
     xs = [0, NAN, NAN, NAN, 0, 0, 9]
     assert verdict(kind | GAP | {"window": seconds(2)}, xs).outcome is Outcome.FAIL
     assert verdict(kind | GAP | {"window": seconds(2.5)}, xs).outcome is Outcome.INCONCLUSIVE
+    allowed = verdict(kind | GAP | {"window": seconds(4)}, [0, NAN, 0, NAN, 50, 50])
+    assert (allowed.outcome, allowed.decided_at) == (Outcome.FAIL, 4 * SECOND)
 
 
 def test_a_hold_that_could_lie_in_the_gap_is_not_failed() -> None:  # V-10
