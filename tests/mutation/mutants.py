@@ -65,8 +65,20 @@ GUARD = BY_HAND + "kinds.py::test_a_guard_band_is_taken_off_what_each_kind_allow
 LATE = OF_ARRIVAL + "a_late_frame_names_the_criteria_it_touches"
 
 POINTWISE = (
-    Mutant("band-end-included", KIND + "band.py", "if t >= end:", "if t > end:", BAND),
-    Mutant("band-start-left-out", KIND + "band.py", "if x != x or t < start:", "if x != x or t <= start:", BAND),
+    Mutant(
+        "band-end-included",
+        KIND + "band.py",
+        "if t >= end:",
+        "if t > end:",
+        BY_HAND + "kinds.py::test_a_phase_is_half_open_and_the_value_carried_into_it_is_not_judged_pointwise",
+    ),
+    Mutant(
+        "band-start-left-out",
+        KIND + "band.py",
+        "if x != x or t < start:",
+        "if x != x or t <= start:",
+        BY_HAND + "kinds.py::test_a_phase_is_half_open_and_the_value_carried_into_it_is_not_judged_pointwise",
+    ),
     Mutant("band-either-limit", KIND + "band.py", "margin = min(x - low,", "margin = max(x - low,", BAND),
     Mutant(
         "band-equality-fails",
@@ -115,9 +127,7 @@ POINTWISE = (
         BY_HAND + "kinds.py::test_settle_judges_staying_from_the_time_given_and_overshoot_always",
     ),
     Mutant("settle-end-included", KIND + "settle.py", "if t >= end:", "if t > end:", SETTLE),
-    Mutant(
-        "settle-later-overshoot-only", KIND + "settle.py", "if over < sf[lane, 2]:", "if over > sf[lane, 2]:", SETTLE
-    ),
+    Mutant("overshoot-never-judged", KIND + "settle.py", "if over < sf[lane, 2]:", "if over > sf[lane, 2]:", SETTLE),
     Mutant(
         "settle-guard-left-out",
         KIND + "settle.py",
@@ -132,7 +142,13 @@ POINTWISE = (
         'measures.span(criterion.overshoot, "overshoot")',
         GUARD,
     ),
-    Mutant("ramp-judges-held-samples", KIND + "ramp.py", "if is_held(t, held):", "if t < start:", RAMP),
+    Mutant(
+        "ramp-judges-held-samples",
+        KIND + "ramp.py",
+        "if is_held(t, held):",
+        "if t < start:",
+        BY_HAND + "aggregates.py::test_a_held_run_holds_its_ramp_when_the_clock_stops",
+    ),
     Mutant(
         "ramp-goes-on-beyond-its-end",
         KIND + "ramp.py",
@@ -169,7 +185,13 @@ ON_THE_HELD_VALUE = (
     Mutant(
         "hold-window-too-long", KIND + "hold.py", "rn[head, 0] <= cb - duration", "rn[head, 0] < cb - duration", HOLD
     ),
-    Mutant("hold-held-time-counts", KIND + "hold.py", "ca, cb = clock(a, held), clock(b, held)", "ca, cb = a, b", HOLD),
+    Mutant(
+        "hold-held-time-counts",
+        KIND + "hold.py",
+        "ca, cb = clock(a, held), clock(b, held)",
+        "ca, cb = a, b",
+        BY_HAND + "kinds.py::test_the_clock_of_a_hold_stops_in_held_when_the_criterion_says_so",
+    ),
     Mutant(
         "hold-longer-than-asked",
         KIND + "hold.py",

@@ -21,8 +21,9 @@ def test_a_mutant_fits_its_file_and_can_be_compiled(mutant: Mutant) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_test_that_a_mutant_names_exists(mutant: Mutant) -> None:
-    file, function = re.fullmatch(r"(tests/(?:unit|property)/\S+\.py)::(\w+)(?:\[.*])?", mutant.test).groups()  # type: ignore[union-attr]
-    assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8")
+    node = re.fullmatch(r"(?P<file>tests/(?:unit|property)/\S+\.py)::(?P<function>\w+)(?:\[.*])?", mutant.test)
+    assert node is not None
+    assert f"def {node['function']}(" in (ROOT / node["file"]).read_text(encoding="utf-8")
 
 
 def test_every_part_of_the_evaluator_has_a_mutant() -> None:

@@ -62,6 +62,8 @@ def test_a_held_run_holds_its_ramp_when_the_clock_stops() -> None:  # V-2
     stopped = verdict(ramp | {"clock_in_hold": "stop"}, values, holds=held(1, 3))
     assert (stopped.outcome, stopped.margin) == (Outcome.PASS, 0.0)
     assert verdict(ramp, values, holds=held(1, 3)).outcome is Outcome.FAIL
+    adrift = verdict(ramp | {"clock_in_hold": "stop"}, [0, 1, 5, 1, 2], holds=held(1, 3))
+    assert (adrift.outcome, adrift.margin) == (Outcome.PASS, 0.0)  # what lies in the hold is not judged
 
 
 def test_a_hold_before_the_phase_does_not_hold_its_ramp() -> (

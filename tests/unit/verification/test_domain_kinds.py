@@ -194,9 +194,8 @@ def test_the_worst_window_of_each_statistic(statistic: str, high: float, tumblin
     """V-6: tumbling windows are 4 1 3 and 2 6 5, sliding ones 1 3 2, 3 2 6 and 2 6 5; the highest value is the same."""
     xs = [4, 1, 3, 2, 6, 5]
     for windows, low in (("tumbling", tumbling), ("sliding", sliding)):
-        criterion = {"kind": "window_statistics", "statistic": statistic, "windows": windows, "window": seconds(3)}
-        if statistic == "percentile":
-            criterion["percentile"] = 50
+        criterion: dict[str, Any] = {"kind": "window_statistics", "statistic": statistic}
+        criterion |= {"windows": windows, "window": seconds(3), "percentile": 50 if statistic == "percentile" else None}
         assert verdict(criterion | {"high": kpa(9)}, xs).worst_value == pytest.approx(high)
         assert verdict(criterion | {"low": kpa(0)}, xs).worst_value == pytest.approx(low)
 
