@@ -58,6 +58,7 @@ TOTALISER = OF_AGGREGATES + "totaliser_agrees_with_brute_force"
 COUNT = OF_AGGREGATES + "count_agrees_with_brute_force"
 SUCCESS = OF_AGGREGATES + "success_rate_agrees_with_brute_force"
 MTBF = OF_AGGREGATES + "mtbf_agrees_with_brute_force"
+ENVELOPE = "tests/property/test_verification_earlier.py::test_an_envelope_agrees_with_brute_force"
 FORMULA = OF_FORMULAS + "a_formula_agrees_with_brute_force"
 CONDITION = OF_FORMULAS + "a_condition_agrees_with_brute_force"
 LIVE = OF_ARRIVAL + "a_live_evaluation_ends_as_the_rebuilt_one"
@@ -628,6 +629,83 @@ QUALITY_AND_EVENTS = (
     ),
 )
 
+BY_EARLIER_RUNS = (
+    Mutant(
+        "envelope-maximum-age-ignored", KIND + "envelope.py", "start), min(t, sn[lane, LAST_U])", "start), t", ENVELOPE
+    ),
+    Mutant(
+        "past-the-reference-forgotten",
+        KIND + "envelope.py",
+        "sn[lane, PAST] = 1",
+        "sn[lane, PAST] = 0",
+        BY_HAND + "earlier.py::test_a_phase_that_outlasts_its_reference_is_undecided_unless_it_has_failed",
+    ),
+    Mutant(
+        "outside-as-long-as-allowed",
+        KIND + "envelope.py",
+        "sn[lane, TOTAL] > allowed:",
+        "sn[lane, TOTAL] >= allowed:",
+        BY_HAND + "earlier.py::test_time_outside_may_be_allowed",
+    ),
+    Mutant(
+        "envelope-open-below",
+        KIND + "envelope.py",
+        "- abs(sf[lane, 0] - pf[lane, MEANS + j])",
+        "- (sf[lane, 0] - pf[lane, MEANS + j])",
+        BY_HAND + "earlier.py::test_a_held_run_waits_for_its_reference_when_the_clock_stops",
+    ),
+    Mutant(
+        "envelope-held-time-counts",
+        KIND + "envelope.py",
+        "(clock(a, held), clock(b, held)) if",
+        "(a, b) if",
+        BY_HAND + "earlier.py::test_a_held_run_waits_for_its_reference_when_the_clock_stops",
+    ),
+    Mutant(
+        "reference-stands-still",
+        KIND + "envelope.py",
+        "upto = min(to, begun + (j + 1) * step)",
+        "upto = to",
+        BY_HAND + "earlier.py::test_a_held_value_leaves_the_envelope_when_the_reference_moves_away",
+    ),
+    Mutant(
+        "envelope-guard-left-out",
+        KIND + "envelope.py",
+        "*(half - width for half in halves)",
+        "*halves",
+        BY_HAND + "earlier.py::test_a_guard_band_narrows_the_envelope",
+    ),
+    Mutant("resumed-before-a-hold", KIND + "clock.py", "if t < held[k, 0]:", "if t <= held[k, 0]:", ENVELOPE),
+    Mutant(
+        "previous-ignored",
+        KIND + "previous.py",
+        "low, high = previous + low, previous + high",
+        "pass",
+        BY_HAND + "earlier.py::test_a_mean_beside_that_of_the_run_before",
+    ),
+    Mutant(
+        "ratio-to-a-negative-value",
+        KIND + "previous.py",
+        "sorted((low * previous, high * previous))",
+        "low * previous, high * previous",
+        BY_HAND + "earlier.py::test_a_ratio_to_the_run_before",
+    ),
+    Mutant(
+        "judged-without-a-run-before",
+        KIND + "previous.py",
+        "if view.q[HAS_PREVIOUS]:",
+        "if view.closed:",
+        BY_HAND + "earlier.py::test_the_first_run_of_a_chain_has_nothing_to_compare_with_but_tells_its_value",
+    ),
+    Mutant(
+        "previous-guard-left-out",
+        KIND + "previous.py",
+        "(low + width, high - width) if",
+        "(low, high) if",
+        BY_HAND + "earlier.py::test_a_guard_band_narrows_a_comparison",
+    ),
+)
+
 FORMULAS = (
     Mutant(
         "formula-equality-fails",
@@ -973,6 +1051,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *ON_THE_HELD_VALUE,
     *OVER_WINDOWS,
     *QUALITY_AND_EVENTS,
+    *BY_EARLIER_RUNS,
     *FORMULAS,
     *SIGNALS,
     *EVALUATION,
