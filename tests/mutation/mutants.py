@@ -335,7 +335,11 @@ OVER_WINDOWS = (
         RATE,
     ),
     Mutant(
-        "rate-first-window-left-out", KIND + "rate.py", "if t - window < start or", "if t - window <= start or", RATE
+        "rate-first-window-left-out",
+        KIND + "rate.py",
+        "if t - window < start or",
+        "if t - window <= start or",
+        BY_HAND + "kinds.py::test_a_slope_is_the_least_squares_line_of_the_window",
     ),
     Mutant("rate-one-sample-more", KIND + "rate.py", "size < min_count", "size <= min_count", RATE),
     Mutant("rate-proven-over-a-gap", KIND + "rate.py", "broken <= t - window:", "broken <= t:", RATE),
@@ -353,12 +357,18 @@ OVER_WINDOWS = (
         KIND + "statistics.py",
         "return math.sqrt(m2 / (count - 1)) if",
         "return math.sqrt(m2 / count) if",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_sd_has_n_minus_1_and_a_percentile_is_linear_between_order_statistics",
     ),
     Mutant(
         "percentile-rank-of-n", KIND + "statistics.py", "place = rank * (count - 1)", "place = rank * count", STATISTICS
     ),
-    Mutant("percentile-not-linear", KIND + "statistics.py", "(place - below) * (ordered", "0.0 * (ordered", STATISTICS),
+    Mutant(
+        "percentile-not-linear",
+        KIND + "statistics.py",
+        "(place - below) * (ordered",
+        "0.0 * (ordered",
+        BY_HAND + "kinds.py::test_sd_has_n_minus_1_and_a_percentile_is_linear_between_order_statistics",
+    ),
     Mutant(
         "rms-without-the-mean",
         KIND + "statistics.py",
@@ -425,7 +435,7 @@ OVER_WINDOWS = (
         KIND + "statistics_sliding.py",
         "if t - window < start or",
         "if t - window <= start or",
-        STATISTICS,
+        BY_HAND + "kinds.py::test_a_sliding_window_is_open_at_its_start",
     ),
     Mutant(
         "sliding-wrong-weight",
@@ -605,7 +615,13 @@ QUALITY_AND_EVENTS = (
     ),
     Mutant("operation-maximum-age-ignored", KIND + "events.py", "start), min(t, sn[lane, LAST_U])", "start), t", MTBF),
     Mutant("operation-held-time-counts", KIND + "events.py", "clock(b, held) - clock(a, held)", "b - a", MTBF),
-    Mutant("success-of-the-value-before", KIND + "events.py", "if now & 2 == 2:", "if before & 2 == 2:", SUCCESS),
+    Mutant(
+        "success-of-the-value-before",
+        KIND + "events.py",
+        "if now & 2 == 2:",
+        "if before & 2 == 2:",
+        BY_HAND + "aggregates.py::test_a_success_rate_by_its_lower_bound",
+    ),
     Mutant(
         "clock-runs-back-in-a-hold",
         KIND + "clock.py",
@@ -618,7 +634,7 @@ QUALITY_AND_EVENTS = (
         KIND + "clock.py",
         "held[k, 0] <= t < held[k, 1]",
         "held[k, 0] <= t <= held[k, 1]",
-        SETTLE,
+        BY_HAND + "kinds.py::test_settle_leaves_out_what_lies_in_a_hold_when_the_clock_stops",
     ),
     Mutant(
         "unclock-behind-a-hold",
@@ -753,7 +769,11 @@ FORMULAS = (
         BY_HAND + "formulas.py::test_an_answer_in_time_and_one_too_late",
     ),
     Mutant(
-        "formula-end-included", KIND + "formula.py", "if k == count or t >= end:", "if k == count or t > end:", FORMULA
+        "formula-end-included",
+        KIND + "formula.py",
+        "if k == count or t >= end:",
+        "if k == count or t > end:",
+        BY_HAND + "formulas.py::test_the_instant_at_which_a_phase_ends_is_not_in_it",
     ),
     Mutant(
         "window-open-at-its-end",

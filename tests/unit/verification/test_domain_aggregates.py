@@ -174,6 +174,8 @@ def test_a_success_rate_by_its_lower_bound() -> None:  # V-6: two of two at 90 %
     state = of_events(rate | {"at_least": 0.3, "confidence": 0.9}, [0, 5, 0, 7, 0])
     assert state.outcome is Outcome.PASS
     assert state.worst_value == pytest.approx(math.sqrt(0.1), abs=1e-11)
+    half = of_events(rate | {"at_least": 0.3, "confidence": 0.9}, [0, 5, 0, 9, 0])
+    assert half.worst_value == clopper_pearson_lower(1, 2, 0.9)
     few = of_events(rate | {"at_least": 0.3, "min_trials": 3}, [0, 5, 0, 7, 0])
     assert (few.outcome, few.reason) == (Outcome.INCONCLUSIVE, "too_few_trials")
 

@@ -98,6 +98,12 @@ def test_a_violated_always_within_is_known_when_it_is_seen() -> None:  # V-12
     assert (state.outcome, state.decided_at) == (Outcome.FAIL, SECOND)
 
 
+def test_the_instant_at_which_a_phase_ends_is_not_in_it() -> None:  # conventions: the one at 2 s belongs to the phase q
+    plan, frame = plan_of({"kind": "condition", "of": HIGH}), one([(0, 6), (1, 6), (2, 0)])
+    assert fed(plan, begun(), begun(2, "q"), frame, ended(4)).result().criteria[0].outcome is Outcome.PASS
+    assert fed(plan, begun(), begun(3, "q"), frame, ended(4)).result().criteria[0].outcome is Outcome.FAIL
+
+
 def test_order_and_its_violation() -> None:  # V-6
     order = {"kind": "order", "events": [HIGH, LOW]}
     assert judged(order, [3, 6, 3, 0, 3]).outcome is Outcome.PASS
