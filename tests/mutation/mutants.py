@@ -948,7 +948,13 @@ EVALUATION = (
         "between(self.released - 1, upto)",
         LIVE,
     ),
-    Mutant("clock-never-stops", DOMAIN + "groups.py", "0, int(lane.stops))", "0, 0)", HOLD),
+    Mutant(
+        "clock-never-stops",
+        DOMAIN + "groups.py",
+        "0, int(lane.stops))",
+        "0, 0)",
+        BY_HAND + "kinds.py::test_the_clock_of_a_hold_stops_in_held_when_the_criterion_says_so",
+    ),
     Mutant(
         "intervals-open-at-their-end",
         DOMAIN + "arrivals.py",
