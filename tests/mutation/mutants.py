@@ -403,10 +403,10 @@ OVER_WINDOWS = (
         STATISTICS,
     ),
     Mutant(
-        "tumbling-mean-of-the-last-window",
+        "tumbling-spread-of-the-last-window",
         KIND + "statistics_blocks.py",
         "sf[lane, M1], sf[lane, M2] = 0.0, 0.0",
-        "sf[lane, M2] = 0.0",
+        "sf[lane, M1] = 0.0",
         BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
     ),
     Mutant(
@@ -442,7 +442,7 @@ OVER_WINDOWS = (
         KIND + "statistics_sliding.py",
         "mean = older + delta * (nb / size)",
         "mean = older + delta * (front / size)",
-        BY_HAND + "kinds.py::test_the_worst_window_of_each_statistic",
+        BY_HAND + "kinds.py::test_a_sliding_window_is_open_at_its_start",
     ),
     Mutant(
         "sliding-max-for-min",

@@ -210,6 +210,7 @@ def test_a_sliding_window_is_open_at_its_start() -> None:  # conventions: (1 s, 
     }
     state = verdict(criterion, [9, 9, 1, 2])
     assert [state.margin, state.worst_at] == [4.0, 2 * SECOND]  # (9 + 1)/2 at 2 s; 9 at 1 s is no window yet
+    assert verdict(criterion | {"window": seconds(3)}, [4, 1, 3, 8]).worst_value == 4.0  # of 1, 3 and 8
 
 
 def test_tumbling_windows_are_judged_when_they_fit_the_phase() -> None:
