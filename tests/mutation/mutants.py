@@ -752,7 +752,7 @@ FORMULAS = (
         KIND + "formula.py",
         "higher(opposite(lhi), rlo), higher(opposite(llo), rhi)",
         "higher(llo, rlo), higher(lhi, rhi)",
-        BY_HAND + "formulas.py::test_what_is_implied_is_asked_where_the_premise_holds",
+        BY_HAND + "formulas.py::test_an_answer_in_time_and_one_too_late",
     ),
     Mutant(
         "best-instant-for-worst",
