@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest -q
 BENCHES := $(filter $(basename $(notdir $(wildcard tests/perf/*.py))), \
 	sink end_to_end evaluator live_latency what_if metering close_period rating pages memory)
 
-.PHONY: help venv assets servers kernels check test test-docker chaos bench demo up down
+.PHONY: help venv assets servers kernels check test test-docker chaos mutants bench demo up down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-docker: venv ## the tests that need a Docker engine, and the servers' tests
 
 chaos: kernels servers ## processes and servers killed at random, with a ledger of every record
 	$(PYTEST) -m chaos tests/chaos
+
+mutants: venv ## breaks each operator of the evaluator on purpose and shows that a test fails: about a quarter of an hour
+	$(BIN)/python -m tests.mutation
 
 bench: kernels servers ## every benchmark and docs/performance.md, or one: make bench NAME=sink
 ifdef NAME

@@ -89,10 +89,15 @@ def seconds(value: float) -> dict[str, Any]:
 VALUES = st.one_of(st.integers(-4, 4).map(float), st.sampled_from([math.nan, 0.5, 1.25]))
 
 
+def _mostly(most: int, least: int = 0) -> st.SearchStrategy[int]:
+    """Long rather than short: an example in which nothing is judged shows nothing."""
+    return st.one_of(st.integers(most * 2 // 3, most), st.integers(most // 3, most), st.integers(least, most))
+
+
 @st.composite
 def _frames(draw: st.DrawFn, stream: Stream, steps: tuple[int, ...], most: int) -> list[Frame]:
     width = len(stream.channels)
-    count = draw(st.integers(0, most))
+    count = draw(_mostly(most))
     gaps = draw(st.lists(st.sampled_from(steps), min_size=count, max_size=count))
     cells = draw(st.lists(VALUES, min_size=count * width, max_size=count * width))
     times = np.cumsum(np.array([draw(st.integers(-4, 4)), *gaps], np.int64))[1:] * SECOND
@@ -125,11 +130,11 @@ def _frames(draw: st.DrawFn, stream: Stream, steps: tuple[int, ...], most: int) 
 
 @st.composite
 def recordings(draw: st.DrawFn, *, most: int = 30) -> Recording:
-    fast = draw(_frames(FAST, (0, 1, 1, 1, 1, 2, 5), most))
-    slow = draw(_frames(SLOW, (0, 2, 2, 3, 9), most // 2))
+    fast = draw(_frames(FAST, (1, 1, 1, 1, 2, 5, 0), most))
+    slow = draw(_frames(SLOW, (2, 2, 3, 9, 0), most // 2))
     start = draw(st.integers(-3, 3))
-    middle = start + draw(st.integers(1, 30))
-    end = middle + draw(st.integers(1, 15))
+    middle = start + draw(_mostly(30, 1))
+    end = middle + draw(_mostly(15, 1))
     held: tuple[tuple[int, int], ...] = ()
     if draw(st.booleans()):
         a = draw(st.integers(start, end - 1))

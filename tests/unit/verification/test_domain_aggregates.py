@@ -62,6 +62,17 @@ def test_a_held_run_holds_its_ramp_when_the_clock_stops() -> None:  # V-2
     stopped = verdict(ramp | {"clock_in_hold": "stop"}, values, holds=held(1, 3))
     assert (stopped.outcome, stopped.margin) == (Outcome.PASS, 0.0)
     assert verdict(ramp, values, holds=held(1, 3)).outcome is Outcome.FAIL
+    adrift = verdict(ramp | {"clock_in_hold": "stop"}, [0, 1, 5, 1, 2], holds=held(1, 3))
+    assert (adrift.outcome, adrift.margin) == (Outcome.PASS, 0.0)  # what lies in the hold is not judged
+
+
+def test_a_hold_before_the_phase_does_not_hold_its_ramp() -> (
+    None
+):  # V-2: the ramp begins at 3 s, the hold was [1 s, 2 s)
+    ramp = {"kind": "ramp", "signal": "one.x", "phase": "q", "from_level": kpa(0), "to_level": kpa(9), "rate": SLOPE}
+    plan = plan_of(ramp | {"tolerance": kpa(0), "clock_in_hold": "stop"})
+    live = fed(plan, begun(), *held(1, 2), begun(3, "q"), one([(3, 0), (4, 1), (5, 2)]), ended(6))
+    assert live.result().criteria[0].margin == 0.0
 
 
 def test_steady_state_passes_at_the_end_of_its_windows() -> None:  # V-6, V-12
@@ -70,6 +81,13 @@ def test_steady_state_passes_at_the_end_of_its_windows() -> None:  # V-6, V-12
     assert (state.outcome, state.margin, state.decided_at) == (Outcome.PASS, 1.0, 6 * SECOND)
     assert verdict(steady, [0, 9, 3, 3]).outcome is Outcome.FAIL
     assert verdict(steady, [3, 3]).reason == "no_window"
+    assert verdict(steady, [3, 3, math.nan, math.nan, 3, 3]).reason == "no_window"  # an empty one breaks the row
+
+
+def test_a_gap_in_a_steady_window_proves_nothing() -> None:  # V-10, V-12: 5 s without a sample, 3 s are allowed
+    steady = {"kind": "steady_state", "gradient": SLOPE, "window": seconds(8), "windows": 1}
+    assert verdict(steady, [3] * 8, end=9).decided_at == 8 * SECOND
+    assert verdict(steady, [3, 3, *[math.nan] * 4, 3, 3], end=9).decided_at == 9 * SECOND
 
 
 def test_drift_of_half_a_kilopascal_a_second() -> None:  # V-6
@@ -89,6 +107,11 @@ def test_an_integral_leaves_out_what_is_undefined() -> None:  # V-6: a value hol
     assert verdict({"kind": "integral", "high": {"value": 9, "unit": "kPa.s"}}, values).worst_value == 7.0
 
 
+def test_sums_lose_nothing_beside_large_terms() -> None:  # V-11: added one by one, every 1 would be rounded away
+    assert verdict({"kind": "integral", "low": {"value": 1, "unit": "kPa.s"}}, [1e16, 1, -1e16]).worst_value == 1.0
+    assert verdict({"kind": "totaliser", "low": kpa(1)}, [0, 1e16, 1, 2]).worst_value == 1e16 + 2
+
+
 def test_a_temperature_has_no_integral() -> None:  # V-8
     criterion = {"kind": "integral", "signal": "one.temperature", "low": {"value": 1, "unit": "K.h"}}
     assert check(criteria_of(criterion), STREAMS).findings[0].field == "criteria[0].signal"
@@ -97,7 +120,15 @@ def test_a_temperature_has_no_integral() -> None:  # V-8
 def test_a_totaliser_over_a_reset_and_a_rollover() -> None:  # V-6: 5 to 9 is 4, then 1 after a reset
     state = verdict({"kind": "totaliser", "low": kpa(5)}, [5, 9, 1])
     assert (state.outcome, state.margin, state.decided_at) == (Outcome.PASS, 0.0, 2 * SECOND)
-    assert verdict({"kind": "totaliser", "high": kpa(6), "rollover": kpa(10)}, [5, 9, 1]).margin == 0.0
+    state = verdict({"kind": "totaliser", "high": kpa(6), "rollover": kpa(10)}, [5, 9, 1])
+    assert (state.outcome, state.margin) == (Outcome.PASS, 0.0)
+
+
+def test_a_totaliser_begins_with_the_reading_carried_into_the_phase() -> None:  # V-6: which holds for 3 s
+    plan = plan_of({"kind": "totaliser", "signal": "one.x", "low": kpa(0)})
+    for before, total in ((-2.5, 4.0), (-3, 0.0)):
+        state = fed(plan, begun(), one([(before, 5), (1, 9)]), ended(2)).result().criteria[0]
+        assert state.worst_value == total
 
 
 def test_uniformity_by_its_named_formula() -> None:  # V-6: places 4 and 6 (6000 Pa): range 2, mean 5
@@ -131,11 +162,20 @@ def test_events_are_counted_where_they_begin() -> None:  # V-6: 5 at 1 s and at 
     assert (reached.outcome, reached.decided_at) == (Outcome.PASS, SECOND)
 
 
+def test_an_event_begins_where_the_value_before_is_known_in_the_phase() -> None:  # V-6: it holds for 3 s
+    plan = plan_of({"kind": "count", "event": ABOVE_FIVE, "at_least": 1})
+    for before, found in ((-2.5, 1.0), (-3, 0.0)):
+        state = fed(plan, begun(), one([(before, 0), (1, 6)]), ended(2)).result().criteria[0]
+        assert state.worst_value == found
+
+
 def test_a_success_rate_by_its_lower_bound() -> None:  # V-6: two of two at 90 %: sqrt(0.1)
     rate = {"kind": "success_rate", "trial": ABOVE_FIVE, "success": {"op": "<", "left": "one.x", "right": kpa(9)}}
     state = of_events(rate | {"at_least": 0.3, "confidence": 0.9}, [0, 5, 0, 7, 0])
     assert state.outcome is Outcome.PASS
     assert state.worst_value == pytest.approx(math.sqrt(0.1), abs=1e-11)
+    half = of_events(rate | {"at_least": 0.3, "confidence": 0.9}, [0, 5, 0, 9, 0])
+    assert half.worst_value == clopper_pearson_lower(1, 2, 0.9)
     few = of_events(rate | {"at_least": 0.3, "min_trials": 3}, [0, 5, 0, 7, 0])
     assert (few.outcome, few.reason) == (Outcome.INCONCLUSIVE, "too_few_trials")
 
@@ -146,6 +186,14 @@ def test_mtbf_by_its_lower_bound() -> None:  # V-6: 4 s without a failure at 90 
     assert (state.outcome, state.unit) == (Outcome.PASS, "s")
     assert state.worst_value == pytest.approx(4 / math.log(10))
     assert of_events(mtbf, [0, 9, 0, 1]).outcome is Outcome.FAIL
+
+
+def test_a_failure_in_a_hold_does_not_count_when_the_clock_stops() -> None:  # V-2: 4 s of operation, and 1 s held
+    mtbf = {"kind": "mtbf", "failure": ABOVE_FIVE, "at_least": seconds(1.5), "confidence": 0.9}
+    plan = plan_of(mtbf | {"clock_in_hold": "stop"})
+    frame = one(list(enumerate([0, 1, 9, 1, 0])))
+    state = fed(plan, begun(), *held(2, 3), frame, ended(5)).result().criteria[0]
+    assert state.worst_value == pytest.approx(4 / math.log(10))
 
 
 def test_process_capability() -> None:  # V-6: 1, 2, 3: mean 2, sd 1

@@ -143,6 +143,12 @@ def test_a_mean_beside_that_of_the_run_before() -> None:  # V-6
     assert judged(MEAN, [4, 6], 4500.0, "Pa").margin == 0.5
 
 
+def test_a_guard_band_narrows_a_comparison() -> None:  # V-9: the mean is 0.5 kPa above, 1 kPa less 0.25 kPa is allowed
+    guarded = MEAN | {"decision": {"rule": "guard_band", "uncertainty": kpa(0.25)}}
+    assert judged(guarded, [4, 6], 4.5).margin == 0.25
+    assert judged(guarded, [4, 6], 5.5).margin == 0.25
+
+
 def test_a_ratio_to_the_run_before() -> None:  # V-6: at most 10 % more
     ratio = MEAN | {"low": None, "high": {"value": 110, "unit": "%"}, "relation": "ratio"}
     assert judged(ratio, [5, 6], 5.0).margin == pytest.approx(0.0)

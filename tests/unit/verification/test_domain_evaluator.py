@@ -95,6 +95,26 @@ def test_a_frame_later_than_the_tail_breaks_the_chain_of_inputs_only() -> None: 
     assert not rebuilt.needs_rebuild
 
 
+def test_a_frame_that_begins_at_the_runs_end_is_no_input() -> None:  # V-16, whichever was known first
+    frames = [one([(0, 100)]), one([(1, 100)], seq=1), one([(2, 900)], seq=2)]
+    live = RunEvaluator(plan_of(BAND))
+    live.apply(begun())
+    for frame in frames:
+        live.add_frame(frame)
+    live.apply(ended(2))
+    assert live.result() == rebuild(plan_of(BAND), [begun(), ended(2)], frames[:2]).result()
+
+
+def test_a_linked_frame_at_the_runs_end_breaks_the_chain() -> None:  # V-16: it lies behind the end and is in the chain
+    plan = plan_of(BAND | {"phase": "q"})
+    frames = [one([(t, 100)], seq=t) for t in range(TAIL + 10)]  # linked are those up to 9 s
+    early = fed(plan, begun(), *frames, ended(9))
+    assert early.stale == set()
+    assert early.needs_rebuild
+    later = fed(plan, begun(), *frames, ended(9.5))
+    assert later.result() == rebuild(plan, [begun(), ended(9.5)], frames).result()
+
+
 def test_a_rebuild_takes_stored_frames_in_any_order() -> None:  # G4, V-16
     frames = [one([(t, 100)], seq=t) for t in range(3 * TAIL)]
     records: list[Lifecycle] = [begun(), ended(3 * TAIL)]

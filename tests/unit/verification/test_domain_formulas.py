@@ -37,6 +37,31 @@ def test_a_window_over_the_end_without_an_answer_is_undecided() -> None:  # V-6,
     state = judged(response, [0, 0, 0, 7, 7])
     assert (state.outcome, state.reason) == (Outcome.INCONCLUSIVE, "undecided")
     assert judged(response, [0, 0, 7, 7, 0]).outcome is Outcome.PASS
+    assert (
+        judged(response, [0, 0, 0, 7, 3]).outcome is Outcome.INCONCLUSIVE
+    )  # of [3 s, 5 s] the last instant is unknown
+    assert judged(response, [0, 0, 7, 3, 3]).outcome is Outcome.FAIL
+    once = {
+        "kind": "formula",
+        "of": {"op": "eventually", "of": HIGH, "within": {"after": seconds(0), "upto": seconds(3)}},
+    }
+    assert judged(once, [0, 0, 0]).outcome is Outcome.INCONCLUSIVE
+    assert judged(once, [0, 0, 0], end=3.1).outcome is Outcome.FAIL
+
+
+def test_a_condition_rises_behind_an_instant_at_which_it_did_not_hold() -> None:  # V-6
+    never = {"kind": "condition", "of": {"op": "not", "of": {"op": "rise", "of": HIGH}}}
+    assert judged(never, [6, 6, 0]).outcome is Outcome.PASS
+    assert judged(never, [0, 6, 6]).outcome is Outcome.FAIL
+
+
+def test_what_is_implied_is_asked_where_the_premise_holds() -> None:  # V-6
+    implies = {
+        "kind": "condition",
+        "of": {"op": "implies", "of": [HIGH, {"op": "<=", "left": "one.x", "right": kpa(7)}]},
+    }
+    assert judged(implies, [0, 6, 3]).outcome is Outcome.PASS
+    assert judged(implies, [0, 8, 3]).outcome is Outcome.FAIL
 
 
 def test_a_window_without_an_instant_says_nothing() -> None:  # G5
@@ -58,11 +83,25 @@ def test_until_passes_when_it_is_reached_and_fails_when_it_cannot_be() -> None: 
     assert (never.outcome, never.margin) == (Outcome.FAIL, -3.0)
 
 
+def test_until_within_a_window_is_broken_before_it_is_reached() -> None:  # V-7: from 2 s on, by 4 kPa before 6 kPa
+    window = {"after": seconds(0), "upto": seconds(3)}
+    until = {"op": "until", "of": [{"op": "<=", "left": "one.x", "right": kpa(3)}, HIGH], "within": window}
+    always = {"kind": "condition", "of": until}
+    assert judged(always, [6, 6, 2, 2, 3, 6, 6, 6, 6, 6]).outcome is Outcome.PASS
+    assert judged(always, [6, 6, 2, 2, 4, 6, 6, 6, 6, 6]).outcome is Outcome.FAIL
+
+
 def test_a_violated_always_within_is_known_when_it_is_seen() -> None:  # V-12
     inner = {"op": "always", "of": HIGH, "within": {"after": seconds(0), "upto": seconds(30)}}
     evaluator = fed(plan_of({"kind": "condition", "of": inner}), begun(), one([(0, 6), (1, 4)]))
     [state] = evaluator.states()
     assert (state.outcome, state.decided_at) == (Outcome.FAIL, SECOND)
+
+
+def test_the_instant_at_which_a_phase_ends_is_not_in_it() -> None:  # conventions: the one at 2 s belongs to the phase q
+    plan, frame = plan_of({"kind": "condition", "of": HIGH}), one([(0, 6), (1, 6), (2, 0)])
+    assert fed(plan, begun(), begun(2, "q"), frame, ended(4)).result().criteria[0].outcome is Outcome.PASS
+    assert fed(plan, begun(), begun(3, "q"), frame, ended(4)).result().criteria[0].outcome is Outcome.FAIL
 
 
 def test_order_and_its_violation() -> None:  # V-6
@@ -87,6 +126,7 @@ def test_since_looks_back_no_further_than_it_says() -> None:  # V-6
         "since": LOW,
     }
     assert judged(since, [0, 3, 9]).outcome is Outcome.PASS
+    assert judged(since | {"within": seconds(2)}, [0, 3, 9]).outcome is Outcome.PASS
     assert judged(since | {"within": seconds(1)}, [0, 3, 9]).outcome is Outcome.FAIL
     assert judged(since, [3, 3, 9]).outcome is Outcome.FAIL
 

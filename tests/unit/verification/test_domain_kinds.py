@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.verification.domain.outcomes import Outcome
-from tests.unit.verification.building import NAN, SECOND, begun, fed, held, kpa, one, plan_of, seconds, two, verdict
+from tests.unit.verification.building import (
+    NAN,
+    SECOND,
+    begun,
+    ended,
+    fed,
+    held,
+    kpa,
+    one,
+    plan_of,
+    seconds,
+    two,
+    verdict,
+)
 
 BAND = {"kind": "band", "low": kpa(90), "high": kpa(110)}
 
@@ -41,6 +56,43 @@ def test_a_guard_band_takes_the_uncertainty_off_every_limit() -> None:  # V-9: U
     rule = {"decision": {"rule": "guard_band", "multiplier": 1.5}}
     assert verdict(BAND | rule, [100, 107]).margin == 0.0
     assert verdict(BAND | rule, [100, 108]).outcome is Outcome.FAIL
+    assert verdict(BAND | rule, [100, 93]).margin == 0.0
+    assert verdict(BAND | rule, [100, 92]).outcome is Outcome.FAIL
+
+
+PER_SECOND = {"value": 3, "unit": "kPa/s"}
+RAMP = {"kind": "ramp", "from_level": kpa(0), "to_level": kpa(2), "rate": {"value": 1, "unit": "kPa/s"}}
+
+
+@pytest.mark.parametrize(
+    ("criterion", "uncertainty", "xs", "margin"),
+    [
+        ({"kind": "settle", "target": kpa(100), "tolerance": kpa(5), "by": seconds(1)}, kpa(2), [100, 101], 2),
+        ({"kind": "settle", "target": kpa(9), "tolerance": kpa(9), "by": seconds(1), "overshoot": kpa(4)}, kpa(2),
+         [9, 10], 1),
+        (RAMP | {"tolerance": kpa(3)}, kpa(2), [0, 1, 2, 2], 1),
+        ({"kind": "rate_of_change", "window": seconds(2), "high": PER_SECOND}, PER_SECOND | {"value": 1}, [0, 1, 2], 1),
+        ({"kind": "drift", "low": PER_SECOND | {"value": 0}}, PER_SECOND | {"value": 0.5}, [0, 1, 2], 0.5),
+        ({"kind": "steady_state", "gradient": PER_SECOND, "window": seconds(2), "windows": 1},
+         PER_SECOND | {"value": 1}, [5, 5], 2),
+        ({"kind": "window_statistics", "statistic": "sd", "high": kpa(9)}, kpa(1), [5, 5], 8),
+        ({"kind": "integral", "low": {"value": 1, "unit": "kPa.s"}}, {"value": 2, "unit": "kPa.s"}, [1, 2, 3], 3),
+        ({"kind": "totaliser", "high": kpa(6)}, kpa(1), [1, 3], 3),
+    ],
+)  # fmt: skip
+def test_a_guard_band_is_taken_off_what_each_kind_allows(
+    criterion: dict[str, Any], uncertainty: dict[str, Any], xs: list[float], margin: float
+) -> None:  # V-9
+    rule = {"decision": {"rule": "guard_band", "uncertainty": uncertainty}}
+    assert verdict(criterion | rule, xs).margin == pytest.approx(margin)
+    assert verdict(criterion, xs).margin == pytest.approx(margin + uncertainty["value"])
+
+
+def test_a_guard_band_is_taken_off_what_a_setpoint_allows() -> None:  # V-9: 3 kPa less 1 kPa, and 0.5 kPa away
+    criterion = {"kind": "setpoint_band", "signal": "one.x", "setpoint": "two.z", "within": kpa(3)}
+    plan = plan_of(criterion | {"decision": {"rule": "guard_band", "uncertainty": kpa(1)}})
+    live = fed(plan, begun(), two([(0, 6000)]), one([(0, 6.5)]), ended(1))
+    assert live.result().criteria[0].margin == pytest.approx(1.5)
 
 
 def test_hold_counts_held_values_up_to_the_next_sample() -> None:  # V-6: in band on [1 s, 4 s)
@@ -90,8 +142,16 @@ def test_settle_judges_staying_from_the_time_given_and_overshoot_always() -> Non
     state = verdict(criterion, [50, 104, 101, 99])
     assert (state.outcome, state.margin, state.time_margin) == (Outcome.PASS, 1.0, 0)
     assert verdict(criterion, [50, 106, 101, 99]).margin == -1.0  # 6 kPa beyond, 5 allowed
+    assert verdict(criterion, [100, 94, 101, 99]).margin == -1.0  # begun at the target, either side is beyond
     assert verdict(criterion, [50, 40, 101, 103]).outcome is Outcome.FAIL  # left the band again
     assert verdict(criterion, [50, 101]).reason == "not_reached"
+
+
+def test_settle_leaves_out_what_lies_in_a_hold_when_the_clock_stops() -> None:  # V-2: the hold is [2 s, 3 s)
+    criterion = {"kind": "settle", "target": kpa(100), "tolerance": kpa(2), "by": seconds(1)}
+    xs = [100, 100, 50, 101]
+    assert verdict(criterion | {"clock_in_hold": "stop"}, xs, holds=held(2, 3)).margin == 1.0
+    assert verdict(criterion, xs, holds=held(2, 3)).margin == -48.0
 
 
 def test_a_slope_is_the_least_squares_line_of_the_window() -> None:  # V-6: (-1.5·0 - 0.5·1 + 0.5·4 + 1.5·9)/5 = 3 kPa/s
@@ -119,6 +179,27 @@ def test_sd_has_n_minus_1_and_a_percentile_is_linear_between_order_statistics() 
     assert state.worst_value == pytest.approx(3.7)  # rank 0.9·3 = 2.7
 
 
+@pytest.mark.parametrize(
+    ("statistic", "high", "tumbling", "sliding"),
+    [
+        ("mean", 13 / 3, 8 / 3, 2),
+        ("sd", (13 / 3) ** 0.5, (7 / 3) ** 0.5, 1),
+        ("min", 2, 1, 1),
+        ("max", 6, 4, 3),
+        ("rms", (65 / 3) ** 0.5, (26 / 3) ** 0.5, (14 / 3) ** 0.5),
+        ("percentile", 5, 3, 2),
+    ],
+)
+def test_the_worst_window_of_each_statistic(statistic: str, high: float, tumbling: float, sliding: float) -> None:
+    """V-6: tumbling windows are 4 1 3 and 2 6 5, sliding ones 1 3 2, 3 2 6 and 2 6 5; the highest value is the same."""
+    xs = [4, 1, 3, 2, 6, 5]
+    for windows, low in (("tumbling", tumbling), ("sliding", sliding)):
+        criterion: dict[str, Any] = {"kind": "window_statistics", "statistic": statistic}
+        criterion |= {"windows": windows, "window": seconds(3), "percentile": 50 if statistic == "percentile" else None}
+        assert verdict(criterion | {"high": kpa(9)}, xs).worst_value == pytest.approx(high)
+        assert verdict(criterion | {"low": kpa(0)}, xs).worst_value == pytest.approx(low)
+
+
 def test_a_sliding_window_is_open_at_its_start() -> None:  # conventions: (1 s, 3 s] holds the samples at 2 s and 3 s
     criterion = {
         "kind": "window_statistics",
@@ -129,6 +210,7 @@ def test_a_sliding_window_is_open_at_its_start() -> None:  # conventions: (1 s, 
     }
     state = verdict(criterion, [9, 9, 1, 2])
     assert [state.margin, state.worst_at] == [4.0, 2 * SECOND]  # (9 + 1)/2 at 2 s; 9 at 1 s is no window yet
+    assert verdict(criterion | {"window": seconds(3)}, [4, 1, 3, 8]).worst_value == 4.0  # of 1, 3 and 8
 
 
 def test_tumbling_windows_are_judged_when_they_fit_the_phase() -> None:

@@ -45,11 +45,17 @@ def test_coverage_equal_to_the_demand_is_enough() -> None:  # V-10: defined on [
     half = BAND | {"quality": {"min_coverage": 0.5}}
     assert verdict(half, [100], end=6).outcome is Outcome.PASS
     assert verdict(half, [100], end=7).reason == "coverage"
+    demanded = {"kind": "data_quality", "min_coverage": 0.5}
+    assert verdict(demanded, [100], end=6).outcome is Outcome.PASS
+    assert verdict(demanded, [100], end=7).outcome is Outcome.FAIL
 
 
 def test_a_gap_counts_from_the_phases_start_and_to_its_end() -> None:  # V-10
     assert verdict(BAND | GAP, [100, NAN, 100, 100], end=5).outcome is Outcome.PASS
     assert verdict(BAND | GAP, [NAN, NAN, NAN, 100]).reason == "gap"
+    demanded = {"kind": "data_quality", "max_gap": seconds(2)}
+    assert verdict(demanded, [100, NAN, 100, 100], end=5).outcome is Outcome.PASS
+    assert verdict(demanded, [100, NAN, NAN, 100], end=5).outcome is Outcome.FAIL
     state = verdict(BAND | GAP, [100, 100], end=6)
     assert (state.reason, state.quality.longest_gap) == ("gap", 5 * SECOND)
     assert "no data since 1970-01-01T00:00:01Z" in state.detail  # V-14
@@ -61,6 +67,9 @@ def test_a_proven_fail_stays_whatever_the_quality() -> None:  # V-10
 
 def test_a_mean_over_a_gap_proves_nothing() -> None:  # V-10: what was in the gap could undo it
     criterion = {"kind": "window_statistics", "statistic": "mean", "high": kpa(110)} | GAP
+    assert verdict(criterion, [200, NAN, NAN, NAN, 200]).outcome is Outcome.INCONCLUSIVE
+    assert verdict(criterion | {"statistic": "max"}, [200, NAN, NAN, NAN, 200]).outcome is Outcome.FAIL
+    criterion |= {"windows": "tumbling", "window": seconds(5)}
     assert verdict(criterion, [200, NAN, NAN, NAN, 200]).outcome is Outcome.INCONCLUSIVE
     assert verdict(criterion | {"statistic": "max"}, [200, NAN, NAN, NAN, 200]).outcome is Outcome.FAIL
 
@@ -77,6 +86,8 @@ def test_a_window_that_begins_where_a_gap_ends_is_seen_whole(kind: dict[str, Any
     xs = [0, NAN, NAN, NAN, 0, 0, 9]
     assert verdict(kind | GAP | {"window": seconds(2)}, xs).outcome is Outcome.FAIL
     assert verdict(kind | GAP | {"window": seconds(2.5)}, xs).outcome is Outcome.INCONCLUSIVE
+    allowed = verdict(kind | GAP | {"window": seconds(4)}, [0, NAN, 0, NAN, 50, 50])
+    assert (allowed.outcome, allowed.decided_at) == (Outcome.FAIL, 4 * SECOND)
 
 
 def test_a_hold_that_could_lie_in_the_gap_is_not_failed() -> None:  # V-10
@@ -95,6 +106,15 @@ def test_bad_values_are_left_out_and_judged_as_the_criterion_says(rule: str, out
     frames = [one([(0, 100)]), bad, one([(2, 100)], seq=2)]
     state = rebuild(plan, [begun(), ended(3)], frames).result().criteria[0]
     assert (state.outcome, state.quality.samples, state.quality.bad_samples) == (outcome, 2, 1)
+
+
+def test_bad_values_are_counted_in_their_phase() -> None:  # V-10: the one at 2 s belongs to the phase q
+    criterion = {"signal": "one.x", "quality": {"on_bad_quality": "fail"}} | BAND
+    plan = plan_of(criterion, criterion | {"phase": "q"})
+    bad = one([(2, 500)], seq=1, marks=int(Quality.SENDER_BAD))
+    frames = [one([(0, 100), (1, 100)]), bad, one([(3, 100)], seq=2)]
+    states = rebuild(plan, [begun(), begun(2, "q"), ended(4)], frames).result().criteria
+    assert [(s.outcome, s.quality.bad_samples) for s in states] == [(Outcome.PASS, 0), (Outcome.FAIL, 1)]
 
 
 def test_a_value_out_of_the_registered_range_is_judged_as_sent() -> None:  # V-10: leaving it out would hide a violation
