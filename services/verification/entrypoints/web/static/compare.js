@@ -10,6 +10,8 @@ if (overlay && window.uPlot) {
   let plot = null;
   let abort = null;
 
+  // Ticks where people count time: seconds, minutes, hours, days.
+  const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
   const clock = (seconds) => {
     const whole = Math.round(seconds);
     const two = (n) => String(n).padStart(2, "0");
@@ -78,7 +80,7 @@ if (overlay && window.uPlot) {
       width: overlay.clientWidth, height: 300, series, bands,
       cursor: { drag: { x: true, y: false } },
       scales: { x: { time: false }, y: { range: range(data.limits) } },
-      axes: [{ ...axis, values: (_u, splits) => splits.map(clock), space: 80 }, { ...axis, size: 72 }],
+      axes: [{ ...axis, values: (_u, splits) => splits.map(clock), incrs: steps, space: 80 }, { ...axis, size: 72 }],
       hooks: { draw: [(u) => drawLimits(u, data.limits)] },
     }, uPlot.join(tables), overlay);
   }
