@@ -19,7 +19,7 @@ from shared.contracts.lifecycle import Entry, decode_line_record, encode_line_re
 if TYPE_CHECKING:
     from services.verification.domain.evaluator import RunEvaluator
 
-FORMAT = 5
+FORMAT = 6
 
 
 class _Boot(msgspec.Struct, array_like=True):

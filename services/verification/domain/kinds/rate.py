@@ -39,7 +39,7 @@ LAST = 0
 
 @compiled
 def turn(rf, rn, ring, slots, head, size):  # type: ignore[no-untyped-def]
-    """Moves the back stack to the front: every slot gets the sums of itself and all newer samples, counted from the newest."""
+    """Moves the back stack to the front: every slot gives up its value for the sums of itself and all newer samples, counted from the newest."""
     newest = head + size - 1
     newest = ring + (newest if newest < slots else newest - slots)
     origin, level = rn[newest], rf[newest, 0]
@@ -51,7 +51,7 @@ def turn(rf, rn, ring, slots, head, size):  # type: ignore[no-untyped-def]
         x1 += dx
         tt += dt * dt
         tx += dt * dx
-        rf[slot, 1], rf[slot, 2], rf[slot, 3], rf[slot, 4] = t1, x1, tt, tx
+        rf[slot, 0], rf[slot, 1], rf[slot, 2], rf[slot, 3] = t1, x1, tt, tx
         slot = slot - 1 if slot > ring else ring + slots - 1
     return origin, level
 
@@ -119,10 +119,10 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
             t1, x1, tt, tx = bt, bx, btt, btx
             if front > 0:
                 slot = ring + head
-                t1 += rf[slot, 1]
-                x1 += rf[slot, 2]
-                tt += rf[slot, 3]
-                tx += rf[slot, 4]
+                t1 += rf[slot, 0]
+                x1 += rf[slot, 1]
+                tt += rf[slot, 2]
+                tx += rf[slot, 3]
             slope = (size * tx - t1 * x1) / (size * tt - t1 * t1) * 1e6
             margin = min(slope - low, high - slope)
             if margin < 0.0 and sn[lane, PROOF] == 0 and broken <= t - window:
@@ -170,7 +170,7 @@ KIND = Kind(
     floats=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     ints=(0, 0, 0, -(2**62), 0, 0, 0, 0),
     remembered=1,
-    ring_floats=5,
+    ring_floats=4,
     ring_ints=1,
     params=(2, 3),
 )
