@@ -2,16 +2,18 @@
 
     python -m tests.perf.evaluator [--long]
 
-A run of 40 criteria of one kind (10 where the windows are compared) over 10 channels of one stream at 10 Hz. Every frame is taken in and
+A run of 40 criteria of one kind over 10 channels of one stream at 10 Hz. Every frame is taken in and
 judged by itself, the worst case for small frames; a worker gathers the frames of a commit interval first. Figures are CPU time of the one
-thread that judges, the fastest of some runs; decoding, hashing and snapshots are not in them. The result of every measured run is compared
-with a rebuild from the same frames: another digest is a wrong result.
+thread that judges, the fastest of some runs, windows of 10 s and 10 h in turn; decoding, hashing and snapshots are
+not in them. The result of every measured run is compared with a rebuild from the same frames: another digest is a wrong result.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -129,14 +131,27 @@ def digest_of(plan: RunPlan, frames: list[Frame]) -> str:
 
 def best(plan: RunPlan, frames: list[Frame], every: int, repeats: int) -> float:
     """The fastest of some runs: the others measure the neighbours. Raises WrongResult for another digest than a rebuild's."""
-    expected = digest_of(plan, frames)
-    figures = []
+    return best_of([plan], frames, every, repeats)[0]
+
+
+def best_of(plans: Sequence[RunPlan], frames: list[Frame], every: int, repeats: int) -> list[float]:
+    """Each plan's fastest run, the plans in turn: what the machine does in a minute meets all of them."""
+    expected = [digest_of(plan, frames) for plan in plans]
+    figures = [math.inf] * len(plans)
     for _ in range(repeats):
-        figure, digest = measure(plan, frames, every)
-        if digest != expected:
-            raise WrongResult(f"live {digest}, rebuilt {expected}")
-        figures.append(figure)
-    return min(figures)
+        for number, plan in enumerate(plans):
+            figure, digest = measure(plan, frames, every)
+            if digest != expected[number]:
+                raise WrongResult(f"live {digest}, rebuilt {expected[number]}")
+            figures[number] = min(figures[number], figure)
+    return figures
+
+
+def _bar(figure: str) -> float:
+    """What is promised of a figure: a frame of ten rows, a ratio, or the kind's own bar."""
+    if figure.endswith("/ 10 s"):
+        return 1.2
+    return 150 if figure.endswith(", 10 rows") else KINDS[figure.removesuffix(", 1000 rows")][1]
 
 
 def main() -> None:
@@ -146,21 +161,19 @@ def main() -> None:
     rows = 450_000  # more than 10 h at 10 Hz, so that the long windows are full and slide
     large = recording(rows, 1000)
     small = recording(20_000, 10)
+    plans = {name: plan_of(criterion, CRITERIA) for name, (criterion, _) in KINDS.items()}
     figures: dict[str, float] = {}
-    bars: list[Bar] = []
-    for name, (criterion, bar) in KINDS.items():
-        ten_hours = name.endswith("10 h")
-        plan = plan_of(criterion, CRITERIA)
-        value = best(plan, large if ten_hours or "," in name else large[:100], 1, repeats)
-        figures[f"{name}, 1000 rows"] = value
-        bars.append(Bar(f"{name}, 1000 rows", bar, value, "at most"))
-        if not ten_hours:
-            figures[f"{name}, 10 rows"] = best(plan_of(criterion, CRITERIA), small, 1, repeats)
-            bars.append(Bar(f"{name}, 10 rows", 150, figures[f"{name}, 10 rows"], "at most"))
-    for name in ("rate", "hold", "sliding mean", "sliding max"):
-        ratio = figures[f"{name}, 10 h, 1000 rows"] / figures[f"{name}, 10 s, 1000 rows"]
-        figures[f"{name}, 10 h / 10 s"] = ratio
-        bars.append(Bar(f"{name}, 10 h / 10 s", 1.2, ratio, "at most"))
+    for name, plan in plans.items():
+        if "," not in name:
+            figures[f"{name}, 1000 rows"] = best(plan, large[:100], 1, repeats)
+        elif name.endswith("10 s"):
+            wide = name.replace("10 s", "10 h")
+            pair = best_of([plan, plans[wide]], large, 1, repeats)
+            figures[f"{name}, 1000 rows"], figures[f"{wide}, 1000 rows"] = pair
+            figures[f"{wide} / 10 s"] = pair[1] / pair[0]
+        if not name.endswith("10 h"):
+            figures[f"{name}, 10 rows"] = best(plan, small, 1, repeats)
+    bars = [Bar(name, _bar(name), value, "at most") for name, value in figures.items()]
     figures["band, one criterion, 10 rows"] = best(plan_of(KINDS["band"][0], 1), small, 1, repeats)
     figures["band, one criterion, 10 rows, judged every 10 frames"] = best(
         plan_of(KINDS["band"][0], 1), small, 10, repeats
