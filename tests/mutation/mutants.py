@@ -1072,6 +1072,44 @@ EVALUATION = (
     ),
 )
 
+AGAIN = OF_ARRIVAL + "what_a_late_record_touched_is_read_again_and_nothing_else"
+
+READ_AGAIN = (
+    Mutant("state-of-the-late-kept", DOMAIN + "rebuilding.py", "target[...] = source", "pass", AGAIN),
+    Mutant(
+        "outcomes-of-the-late-kept",
+        DOMAIN + "rebuilding.py",
+        "evaluator._outcomes[numbers[plan.id]] = fresh._outcomes[number]",
+        "pass",
+        "tests/unit/verification/test_domain_evaluator.py::test_what_was_read_again_is_told_once",
+    ),
+    Mutant(
+        "bad-values-of-the-late-kept",
+        DOMAIN + "rebuilding.py",
+        "evaluator._bad[numbers[plan.id]] = fresh._bad[number]",
+        "pass",
+        "tests/unit/verification/test_domain_evaluator.py::test_what_was_read_again_is_told_once",
+    ),
+    Mutant(
+        "chain-not-mended",
+        DOMAIN + "rebuilding.py",
+        "evaluator._arrivals.update(fresh._arrivals)",
+        "pass",
+        "tests/unit/verification/test_domain_evaluator.py::test_a_broken_chain_alone_has_its_stream_read_again",
+    ),
+    Mutant(
+        "boots-numbered-anew", DOMAIN + "rebuilding.py", "rows.boots = list(evaluator._rows[name].boots)", "pass", AGAIN
+    ),
+    Mutant("late-again-forgotten", DOMAIN + "rebuilding.py", " | fresh.stale", "", AGAIN),
+    Mutant(
+        "broken-chain-alone-not-read",
+        DOMAIN + "rebuilding.py",
+        "return stale or not broken.isdisjoint(group.streams)",
+        "return stale",
+        "tests/unit/verification/test_domain_evaluator.py::test_a_broken_chain_alone_has_its_stream_read_again",
+    ),
+)
+
 MUTANTS: tuple[Mutant, ...] = (
     *POINTWISE,
     *ON_THE_HELD_VALUE,
@@ -1081,4 +1119,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *FORMULAS,
     *SIGNALS,
     *EVALUATION,
+    *READ_AGAIN,
 )

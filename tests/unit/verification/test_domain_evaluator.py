@@ -9,8 +9,8 @@ from services.verification.domain import evaluator as module
 from services.verification.domain.arrivals import TAIL, Intervals
 from services.verification.domain.evaluator import Lifecycle, NeedsRebuild, RunEvaluator
 from services.verification.domain.outcomes import Arrival, Outcome, Verdict
-from services.verification.domain.rebuilding import rebuild
-from shared.contracts.frame import Frame
+from services.verification.domain.rebuilding import affected, read_again, rebuild, take_over
+from shared.contracts.frame import Frame, Quality
 from shared.contracts.lifecycle import RunEnded
 from tests.unit.verification.building import FACTS, SECOND, begun, ended, fed, held, kpa, one, plan_of, seconds, two
 
@@ -48,6 +48,58 @@ def test_a_rebuild_mends_what_a_late_sample_broke() -> None:  # V-15
     assert live.states()[0].outcome is Outcome.NONE  # the state itself is not corrupted by the late sample
     fresh = rebuild(plan_of(BAND), [begun()], frames)
     assert [(state.outcome, state.decided_at) for state in fresh.states()] == [(Outcome.FAIL, 3 * SECOND)]
+
+
+def read_anew(live: RunEvaluator, *records: Frame | Lifecycle) -> None:
+    """What the late record touched, from the records as storage has them."""
+    fresh = read_again(live)
+    for record in records:
+        if isinstance(record, Frame):
+            fresh.add_frame(record)
+        else:
+            fresh.apply(record)
+    fresh.joined()
+    fresh.advance()
+    assert fresh.plan is not live.plan
+    assert take_over(live, fresh)
+    assert not live.needs_rebuild
+
+
+def test_what_was_read_again_is_told_once() -> (
+    None
+):  # V-15, V-22: the outcome that the late sample brought is not told anew
+    late = [
+        one([(0, 100)]),
+        one([(3, 200)], seq=1, marks=int(Quality.SENDER_BAD)),
+        one([(4, 200)], seq=2),
+        one([(5, 100)], seq=3),
+    ]
+    live = fed(plan_of(BAND, OTHER), begun(), late[0], two([(0, 100)]), late[3])
+    for frame in late[1:3]:
+        live.add_frame(frame)
+    read_anew(live, begun(), *late)
+    state = live.states()[0]
+    assert (state.outcome, state.decided_at, state.quality.bad_samples) == (Outcome.FAIL, 4 * SECOND, 1)
+    live.apply(ended(6))
+    assert [transition.criterion for transition in live.finish()] == ["c1"]
+
+
+def test_a_broken_chain_alone_has_its_stream_read_again() -> (
+    None
+):  # V-15, V-16: a frame far behind, of instants nobody has judged yet
+    quick = [one([(k, 100)], seq=k + 1) for k in range(TAIL + 2)]
+    behind, other = one([(900, 100)], seq=0), two([(0, 100)])
+    live = fed(plan_of(BAND, OTHER), begun(), other, *quick)
+    assert not live.needs_rebuild
+    live.add_frame(behind)
+    assert live.stale == set()
+    assert live.needs_rebuild
+    assert [stream.id for stream in affected(live).streams] == ["line/one"]
+    live.advance()
+    read_anew(live, begun(), *quick, behind)
+    live.apply(ended(1000))
+    whole = rebuild(plan_of(BAND, OTHER), [begun(), ended(1000)], [*quick, behind, other])
+    assert live.result() == whole.result()
 
 
 def test_a_late_phase_or_hold_marks_the_criteria_that_have_gone_past_it() -> None:  # V-2, V-15
