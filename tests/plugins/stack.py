@@ -63,6 +63,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             keeper.wait()
         for trace in folder.parent.glob(f"{folder.name}.*"):
             trace.unlink(missing_ok=True)
+        return
+    for keeper in _keepers:
+        if keeper.poll() is None:
+            keeper.returncode = 0  # it ends with the last lease; the first process waits for that, this one cannot
 
 
 def _session_dir() -> Path:
