@@ -248,7 +248,8 @@ def test_data_quality_agrees_with_brute_force(
     state = evaluate(recording, criterion)
     seen = quality_of(recording, name, phase)
     fine = seen.coverage >= coverage and seen.longest_gap <= gap * SECOND
-    assert state.outcome.name == ("PASS" if fine else "FAIL")
+    # A value that holds into a phase without a sample of its own can cover it; that still passes nothing.
+    assert state.outcome.name == ("FAIL" if not fine else "PASS" if seen.samples else "INCONCLUSIVE")
 
 
 def max_age(name: str) -> int:

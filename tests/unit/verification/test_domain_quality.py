@@ -50,6 +50,12 @@ def test_coverage_equal_to_the_demand_is_enough() -> None:  # V-10: defined on [
     assert verdict(demanded, [100], end=7).outcome is Outcome.FAIL
 
 
+def test_a_phase_covered_by_the_value_before_it_alone_passes_nothing() -> None:  # V-10, G5
+    plan = plan_of({"kind": "data_quality", "signal": "one.x", "min_coverage": 0.5, "max_gap": seconds(1)})
+    state = rebuild(plan, [begun(1), ended(2)], [one([(0, 100)])]).result().criteria[0]
+    assert (state.outcome, state.reason, state.quality.coverage) == (Outcome.INCONCLUSIVE, "no_data", 1.0)
+
+
 def test_a_gap_counts_from_the_phases_start_and_to_its_end() -> None:  # V-10
     assert verdict(BAND | GAP, [100, NAN, 100, 100], end=5).outcome is Outcome.PASS
     assert verdict(BAND | GAP, [NAN, NAN, NAN, 100]).reason == "gap"
