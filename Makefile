@@ -32,7 +32,7 @@ servers: venv ## Kafka and TimescaleDB in the cache
 kernels: venv ## the evaluator's loops, compiled into the cache: half a minute once
 	@$(BIN)/python -c 'from services.verification.adapters.worker.warming import warm_up; warm_up()'
 
-check: kernels ## format, lint, types, imports, hosts and secrets, unit, property and contract tests: about three minutes
+check: kernels ## format, lint, types, imports, hosts and secrets, unit, property and contract tests: about two minutes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -40,7 +40,7 @@ check: kernels ## format, lint, types, imports, hosts and secrets, unit, propert
 	$(BIN)/python -m deploy.checks.committed
 	$(PYTEST) -n 2 tests/unit tests/property tests/contract
 
-test: kernels assets servers ## every test that needs no Docker, on real Kafka and TimescaleDB: about thirteen minutes on two cores
+test: kernels assets servers ## every test that needs no Docker, on real Kafka and TimescaleDB: about nine minutes on two cores
 	$(PYTEST) -n 2 --dist loadfile -m "not docker and not slow and not chaos" tests
 
 test-docker: venv ## the tests that need a Docker engine, and the servers' tests in containers
