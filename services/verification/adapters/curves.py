@@ -57,8 +57,9 @@ async def read_curve(
     gaps = _gaps(times[valid], from_, signal.max_age)
     at, lo, hi, raw = _buckets(times[valid], values[valid], gaps, from_, to, points)
     worst = None
-    if criterion is not None and criterion.worst_at is not None and criterion.worst_value is not None:
-        worst = (criterion.worst_at, criterion.worst_value)
+    if criterion is not None and criterion.worst_unit == signal.unit:
+        at_worst, value = criterion.worst_at, criterion.worst_value
+        worst = None if at_worst is None or value is None else (at_worst, value)
     return CurveData(
         channel=title,
         unit=signal.unit,

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from services.verification.adapters.limits import limits_of
+from services.verification.domain.computed import worst_unit
 from services.verification.adapters.views import (
     BoardRow,
     CriterionRow,
@@ -168,6 +169,7 @@ async def criterion_rows(
                 share=state["share"],
                 worst_at=state["worst_at"],
                 worst_value=state["worst_value"],
+                worst_unit=worst_unit(document, state["unit"], channels),
                 decided_at=state["decided_at"],
                 frontier=_micros(frontier),
                 reason=reason,

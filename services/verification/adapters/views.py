@@ -127,8 +127,9 @@ class BoardPage:
 
 @dataclass(frozen=True, slots=True)
 class CriterionRow:
-    """A criterion as the worker last said. `margin`, `low` and `high` are in `unit`; `low`/`high` may be infinite. `limits` are in the unit of
-    the signal (None where the kind has none). `state` is everything the evaluator said, as JSON."""
+    """A criterion as the worker last said. `margin`, `low` and `high` are in `unit`; `low`/`high` may be infinite. `worst_value` is in
+    `worst_unit`: the signal's where the margin is a time or a share. `limits` are in the unit of the signal (None where the kind has none).
+    `state` is everything the evaluator said, as JSON."""
 
     criterion: str
     clause: str
@@ -145,6 +146,7 @@ class CriterionRow:
     share: float | None
     worst_at: Micros | None
     worst_value: float | None
+    worst_unit: str
     decided_at: Micros | None
     frontier: Micros | None
     reason: str | None

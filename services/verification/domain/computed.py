@@ -41,6 +41,9 @@ from shared.kernel.errors import Invalid
 
 Program = tuple[Operation, ...]
 
+_LEVELS = frozenset({"longest_excursion", "cumulative_time_out", "fraction_in_band", "envelope"})
+"""Kinds whose worst value is a value of the signal, although their margin may be a time or a share."""
+
 
 def signal_of(criterion: Any, channels: Channels, where: str) -> SignalPlan:
     """The signal that a criterion at field `where` is judged on. Raises Invalid with the field at fault."""
@@ -59,6 +62,11 @@ def signal_of(criterion: Any, channels: Channels, where: str) -> SignalPlan:
     if criterion.kind in FORMULA_KINDS:
         return formula_signal(criterion, channels, where)
     return compile_signal(criterion.signal, channels, f"{where}.signal")
+
+
+def worst_unit(criterion: Any, unit: str, channels: Channels) -> str:
+    """The unit of a result's worst value; `unit` is that of its margin."""
+    return signal_of(criterion, channels, "criterion").unit if criterion.kind in _LEVELS else unit
 
 
 def setpoint_slack(criterion: SetpointBand, channels: Channels, where: str) -> SignalPlan:

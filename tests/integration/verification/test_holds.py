@@ -90,6 +90,10 @@ async def test_clocks_stop_in_held_where_a_criterion_says_so(rig: Rig) -> None:
     assert {name: words[f"{name}-stop"] for name in DEMANDS} == dict.fromkeys(DEMANDS, "pass")
     running = {name: words[f"{name}-run"] for name in DEMANDS if f"{name}-run" in words}
     assert running == dict.fromkeys(running, "fail")
+    excursion = (await rig.client.get("/v1/runs/r/criteria/excursion-run")).json()["row"]
+    assert (excursion["unit"], excursion["worst_unit"], excursion["worst_value"]) == ("s", "kPa", 0.0)
+    curve = (await rig.client.get("/v1/runs/r/curve?criterion=excursion-run")).json()
+    assert (curve["unit"], curve["worst"]) == ("kPa", [T0 + HELD * SECOND, 0.0])
     assert document["evaluations"][-1]["digest"] == document["evaluations"][-2]["digest"]
     commands = (await rig.client.get("/v1/runs/r/commands")).json()["items"]
     carried_out = [item["command"] for item in commands if item["problem"] is None]

@@ -204,7 +204,7 @@ class _Presentation:
     def _result(self, item: Mapping[str, Any]) -> list[Cell | str]:
         say, words = self._say, self._words
         clause = f"{words('clause')} {item['clause']} · " if item["clause"] else ""
-        value = say.quantity(item["worst_value"], item["unit"])
+        value = say.quantity(item["worst_value"], item.get("worst_unit", item["unit"]))
         result = value if item["worst_at"] is None else f"{value}\n{words('worst_at')} {say.instant(item['worst_at'])}"
         if item["time_out"]:
             result += f"\n{words('time_out')} {say.duration(item['time_out'])}"

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from services.verification.domain.baselines import subject_of
+from services.verification.domain.computed import worst_unit
+from services.verification.domain.criteria_model import CriteriaSet
+from services.verification.domain.signals import Channels, channels_of
 from shared.contracts.registry import Channel, Stream, channel_path
 from shared.kernel.times import Micros, to_rfc3339
 
@@ -44,10 +47,13 @@ def results_of(
     run's records, what people entered among them."""
     known = {str(result["criterion"]): result for result in results}
     channels = {channel_path(stream, channel.name): channel for stream in streams for channel in stream.channels}
+    read = {item.id: item for item in CriteriaSet.model_validate(criteria).criteria}
+    columns = channels_of(streams)
     return [
         _result(
             criterion, known[criterion["id"]], channels, to_rfc3339(started_at)[:10], _previous(criterion, lifecycle)
         )
+        | _worst_unit(read[criterion["id"]], known[criterion["id"]], columns)
         | {
             "deviations": [item["id"] for item in deviations if item["criterion"] == criterion["id"]],
             "entered": _entered(criterion["id"], lifecycle),
@@ -104,6 +110,12 @@ def _result(
         "samples": quality["samples"],
         "bad_samples": quality["bad_samples"],
     }
+
+
+def _worst_unit(criterion: Any, result: Mapping[str, Any], columns: Channels) -> dict[str, str]:
+    """Told where it is not the unit of the margin."""
+    unit = worst_unit(criterion, result["unit"], columns)
+    return {} if unit == result["unit"] else {"worst_unit": unit}
 
 
 def _entered(criterion: str, lifecycle: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -290,7 +290,7 @@ def _interval(row: CriterionRow, language: Language) -> str:
 
 
 def _reading(row: CriterionRow, language: Language) -> str:
-    return f"{language.number(row.worst_value, '', 4)} @ {language.instant(row.worst_at)}"
+    return f"{language.number(row.worst_value, row.worst_unit, 4)} @ {language.instant(row.worst_at)}"
 
 
 def _window(evidence: Mapping[str, Any], language: Language) -> str:

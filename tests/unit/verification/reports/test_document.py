@@ -92,6 +92,19 @@ def test_results_carry_requirement_decision_rule_and_uncertainty() -> None:
     assert plain["margin"] - agreed["margin"] == pytest.approx(0.5)
 
 
+def test_a_worst_value_is_told_in_the_unit_of_its_signal() -> None:
+    """V-23: the margin of an excursion is a time, that of a fraction a share; the worst value of both is a pressure."""
+    limit = {"signal": "one.x", "high": kpa(6.0)}
+    excursion = {"kind": "longest_excursion", "at_most": {"value": 3, "unit": "s"}} | limit
+    fraction = {"kind": "fraction_in_band", "at_least": 0.5} | limit
+    results = written(facts_of(recorded(), excursion, fraction, {"kind": "band"} | limit))["results"]
+    assert [(item["unit"], item.get("worst_unit"), item["worst_value"]) for item in results] == [
+        ("s", "kPa", 6.5),
+        ("1", "kPa", 6.5),
+        ("kPa", None, 6.5),
+    ]
+
+
 def test_clauses_are_met_not_met_or_not_decided() -> None:
     """V-23: a clause is met when all of its criteria pass, not met when one fails."""
     narrow = {"kind": "band", "signal": "one.x", "high": kpa(1.0), "clause": "5.1"}

@@ -189,6 +189,17 @@ def test_numbers_and_demands_read_as_people_write_them() -> None:
     assert Words("zh").known("brand_new_field") == "brand new field"
 
 
+def test_a_worst_value_is_shown_in_its_own_unit() -> None:
+    """V-23: beside a margin that is a time."""
+    made, signatures = report()
+    made["document"]["results"][0] |= {"unit": "s", "worst_unit": "kPa", "worst_value": 6.5, "margin": -2.0}
+    row = present(made, signatures, "en")["sections"][5 - 1]["blocks"][0]["rows"][0]
+    assert (row[2]["text"].splitlines()[0], row[3]["text"].splitlines()[0]) == (
+        "6.5\N{NO-BREAK SPACE}kPa",
+        "\N{MINUS SIGN}2\N{NO-BREAK SPACE}s",
+    )
+
+
 def test_levels_and_rules_with_parameters_are_shown() -> None:
     """V-9, V-23: a conditional pass is named as such, a rule with its parameters."""
     made, signatures = report()
