@@ -372,6 +372,7 @@ def _standings(rows: Sequence[CriterionRow], criteria: CriteriaSet) -> dict[str,
             share=row.share,
             unit=row.unit,
             worst_value=row.worst_value,
+            worst_unit=row.worst_unit,
             reason=row.reason,
             document=texts[row.criterion],
         )

@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 from services.verification.adapters.limits import limits_of
-from services.verification.domain.computed import worst_unit
 from services.verification.adapters.views import (
     BoardRow,
     CriterionRow,
@@ -17,6 +16,7 @@ from services.verification.adapters.views import (
     PhaseView,
     TransitionRow,
 )
+from services.verification.domain.computed import worst_unit
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import Channels, conversion_between
 from shared.contracts.lifecycle import PinnedStream

@@ -36,13 +36,15 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One criterion in one run. `margin` is in `unit`, `share` of the tolerance; `document` is the digest of the criterion's text."""
+    """One criterion in one run. `margin` is in `unit`, `worst_value` in `worst_unit`; `share` is of the tolerance; `document` is the digest of the
+    criterion's text."""
 
     verdict: str
     margin: float | None
     share: float | None
     unit: str
     worst_value: float | None
+    worst_unit: str
     reason: str | None
     document: str
 

@@ -24,7 +24,7 @@ from tests.unit.verification.building import kpa, verdict
 
 
 def standing(verdict: str, margin: float | None = 1.0, unit: str = "kPa", document: str = "d") -> Standing:
-    return Standing(verdict, margin, None, unit, None, None, document)
+    return Standing(verdict, margin, None, unit, None, unit, None, document)
 
 
 @pytest.mark.parametrize(
