@@ -33,6 +33,7 @@ from services.verification.adapters.views import (
     CurveData,
     RunView,
 )
+from services.verification.domain.baselines import pinned_for
 from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import Channels, channels_of
@@ -109,6 +110,7 @@ class ReadModel:
             return CriterionDetail(
                 row=row,
                 document=document.model_dump(mode="json"),
+                previous=pinned_for(document, facts.baselines),
                 positions=await positions_of(connection, row.state["evidence"]),
                 transitions=await queries.transitions(connection, run, criterion),
             )

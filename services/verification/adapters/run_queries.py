@@ -19,7 +19,7 @@ from services.verification.adapters.views import (
 from services.verification.domain.computed import worst_unit
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import Channels, conversion_between
-from shared.contracts.lifecycle import PinnedStream
+from shared.contracts.lifecycle import Baseline, PinnedStream
 from shared.kernel.canonical import digest
 from shared.kernel.times import Micros, micros
 from shared.storage.pool import Connection
@@ -55,6 +55,7 @@ class RunFacts:
     criteria_version: int
     criteria_digest: str
     streams: tuple[PinnedStream, ...]
+    baselines: tuple[Baseline, ...]
 
 
 async def select_runs(
@@ -71,7 +72,7 @@ async def select_runs(
     cursor = await connection.execute(
         """select r.run_id, r.line_id, coalesce(p.time_zone, 'UTC'), r.customer_id, coalesce(c.name, '{}'), r.project, r.item, r.item_revision,
                   r.iteration, r.state, r.phase, r.verdict, r.verdict_state, r.evaluation, r.started_at, r.ended_at, r.planned_end,
-                  r.end_reason, r.gaps, r.late, r.criteria_set, r.criteria_version, r.criteria_digest, r.streams
+                  r.end_reason, r.gaps, r.late, r.criteria_set, r.criteria_version, r.criteria_digest, r.streams, r.baselines
            from verification.run r
            left join ingest.platform p using (platform_id)
            left join ingest.customer c using (customer_id)
@@ -305,8 +306,9 @@ def _next_decision(phases: Sequence[PhaseView], undecided: frozenset[str]) -> Mi
 
 
 def _facts(row: Sequence[Any]) -> RunFacts:
-    cells = _cells(row)
-    cells[-1] = tuple(PinnedStream(**pinned) for pinned in cells[-1])
+    *cells, streams, baselines = _cells(row)
+    cells.append(tuple(PinnedStream(**pinned) for pinned in streams))
+    cells.append(tuple(Baseline(**pinned) for pinned in baselines))
     return RunFacts(*cells)
 
 

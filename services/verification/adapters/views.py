@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.verification.ports import Deviation, ResultEntry
+from shared.contracts.lifecycle import Baseline
 from shared.kernel.times import Micros
 
 
@@ -221,9 +222,11 @@ class TransitionRow:
 
 @dataclass(frozen=True, slots=True)
 class CriterionDetail:
-    """`document` is the criterion as its author wrote it; `positions` are the stored positions of its evidence; `transitions` newest last."""
+    """`document` is the criterion as its author wrote it; `previous` the value of the run before that was pinned for it;
+    `positions` are the stored positions of its evidence; `transitions` newest last."""
 
     row: CriterionRow
     document: Mapping[str, Any]
+    previous: Baseline | None
     positions: tuple[Position, ...]
     transitions: tuple[TransitionRow, ...]

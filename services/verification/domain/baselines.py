@@ -59,6 +59,14 @@ def baselines_of(criteria: CriteriaSet, earlier: Recorded) -> tuple[Baseline, ..
     return tuple(found[subject] for subject in dict.fromkeys(wanted) if subject in found)
 
 
+def pinned_for(criterion: Any, baselines: Iterable[Baseline]) -> Baseline | None:
+    """What was pinned for a criterion; None for one that compares with nothing, and where there was nothing to pin."""
+    if not isinstance(criterion, ComparePrevious):
+        return None
+    subject = _subject(criterion)
+    return next((baseline for baseline in baselines if baseline.subject == subject), None)
+
+
 def values_by_subject(baselines: Iterable[Baseline]) -> dict[str, Quantity]:
     """The pinned values, for a plan."""
     return {baseline.subject: Quantity(value=baseline.value, unit=baseline.unit) for baseline in baselines}

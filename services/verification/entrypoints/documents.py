@@ -41,9 +41,11 @@ _INSTANTS = {
 
 
 def json_of(value: Any, name: str = "") -> Any:
-    """A tree of dataclasses, mappings, sequences and plain values as JSON. A number under the name of an instant is one."""
+    """A tree of dataclasses, structs, mappings, sequences and plain values as JSON. A number under the name of an instant is one."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name.rstrip("_"): json_of(getattr(value, f.name), f.name) for f in fields(value)}
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
     if isinstance(value, Mapping):
         return {str(key): json_of(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -76,6 +76,10 @@ async def test_a_run_beside_the_one_before_it(rig: Rig, database: str, tmp_path:
     )
     assert (pinned[0]["run"], pinned[0]["digest"]) == ("a", recorded)
     assert pinned[0]["value"] == first["mean-kept"]["worst_value"]
+    shown = (await rig.client.get("/v1/runs/b/criteria/mean-kept")).json()["previous"]
+    assert (shown["run"], shown["value"], shown["unit"]) == ("a", pinned[0]["value"], "kPa")
+    page = (await rig.client.get("/runs/b/criteria/mean-kept/evidence?lang=zh")).text
+    assert f"{mean:.2f}\N{NARROW NO-BREAK SPACE}kPa (a)" in page
 
     third = await iteration(rig, "c", 3, 2, 8.0, previous_run="b")
     assert third["mean-kept"]["verdict"] == "fail"

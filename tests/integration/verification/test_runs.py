@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from shared.kernel.times import SECOND, to_rfc3339
-from tests.integration.verification.rig import CRITERIA, LENGTH, T0, Rig, batches, until
+from tests.integration.verification.rig import CRITERIA, LENGTH, NAME, T0, Rig, batches, until
 
 pytestmark = pytest.mark.stack
 
@@ -250,6 +250,8 @@ async def test_curves_keep_spikes_and_show_gaps_as_null(rig: Rig) -> None:
     assert None in curve["lo"]
     assert len(curve["gaps"]) == 1
     assert curve["limits"]["high"] == 100.0
+    drawn = (await rig.client.get("/runs/r/curve?criterion=limit&lang=zh")).json()
+    assert [phase["name"] for phase in drawn["phases"]] == [NAME["zh"]]
     nowhere = await rig.client.get("/v1/runs/r/curve?channel=fast.nothing")
     assert (nowhere.status_code, nowhere.json()["code"]) == (404, "channel_unknown")
     both = await rig.client.get("/v1/runs/r/curve")

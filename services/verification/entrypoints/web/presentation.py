@@ -25,6 +25,7 @@ from services.verification.adapters.views import (
 from services.verification.domain.entries import ENTERED
 from services.verification.entrypoints.web.bar import margin_bar
 from services.verification.entrypoints.web.texts import ABSENT, Language
+from shared.contracts.lifecycle import Baseline
 from shared.kernel.times import SECOND, Micros
 
 _WRITTEN_ELSEWHERE = {"id", "clause", "title", "phase", "kind", "signal", "decision", "quality"}
@@ -146,7 +147,7 @@ def head(view: RunView, language: Language) -> Head:
 
 
 def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Language) -> CriterionLine:
-    titles = {phase.id: language.local_name(dict(phase.title)) for phase in phases}
+    titles = _titles(phases, language)
     return CriterionLine(
         criterion=row.criterion,
         version=row.version,
@@ -162,6 +163,10 @@ def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Lan
     )
 
 
+def _titles(phases: Sequence[PhaseView], language: Language) -> dict[str, str]:
+    return {phase.id: language.local_name(dict(phase.title)) for phase in phases}
+
+
 def detail(found: CriterionDetail, language: Language) -> Detail:
     row, state = found.row, found.row.state
     quality: Mapping[str, Any] = state.get("quality") or {}
@@ -174,6 +179,7 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         ("Margin", language.number(row.margin, row.unit)),
         ("Margin can still lie in", _interval(row, language)),
         ("Share of tolerance", "" if row.share is None else language.number(100 * row.share, "%", 2)),
+        ("Value of the run before", _pinned(found.previous, language)),
         ("Worst value", "" if row.worst_value is None else _reading(row, language)),
         ("Earliest decision", "" if row.decided_at is None else language.instant(row.decided_at)),
         ("Time margin", _span(state.get("time_margin"), language)),
@@ -234,8 +240,9 @@ def _value(value: Any) -> str:
     return f"({', '.join(parts)})"
 
 
-def curve_document(curve: CurveData, language: Language) -> dict[str, Any]:
+def curve_document(curve: CurveData, phases: Sequence[PhaseView], language: Language) -> dict[str, Any]:
     """What curves.js draws: seconds on the x axis, null at a gap."""
+    titles = _titles(phases, language)
     return {
         "channel": curve.channel,
         "unit": curve.unit,
@@ -244,7 +251,7 @@ def curve_document(curve: CurveData, language: Language) -> dict[str, Any]:
         "hi": list(curve.hi),
         "samples": curve.raw,
         "gaps": [{"from": gap.from_ / SECOND, "to": gap.to / SECOND} for gap in curve.gaps],
-        "phases": [{"name": p.name, "from": p.from_ / SECOND, "to": p.to / SECOND} for p in curve.phases],
+        "phases": [{"name": titles[p.name], "from": p.from_ / SECOND, "to": p.to / SECOND} for p in curve.phases],
         "late": [at / SECOND for at in curve.late],
         "limits": limit_lines(curve.limits, language),
         "bounds": _bounds(curve.bounds),
@@ -291,6 +298,10 @@ def _interval(row: CriterionRow, language: Language) -> str:
 
 def _reading(row: CriterionRow, language: Language) -> str:
     return f"{language.number(row.worst_value, row.worst_unit, 4)} @ {language.instant(row.worst_at)}"
+
+
+def _pinned(previous: Baseline | None, language: Language) -> str:
+    return "" if previous is None else f"{language.number(previous.value, previous.unit, 4)} ({previous.run})"
 
 
 def _window(evidence: Mapping[str, Any], language: Language) -> str:

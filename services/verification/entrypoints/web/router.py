@@ -226,7 +226,8 @@ async def curve(request: Request, run: str, criterion: str, points: int = 800) -
     if data is None:
         raise NotFound("criterion_unknown", f"run {run} has no criterion {criterion}", field="criterion")
     return JSONResponse(
-        show.curve_document(data, _reader(request, view.head.zone)), headers={"Cache-Control": "no-store"}
+        show.curve_document(data, view.head.phases, _reader(request, view.head.zone)),
+        headers={"Cache-Control": "no-store"},
     )
 
 
