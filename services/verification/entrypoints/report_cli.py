@@ -116,11 +116,11 @@ def create_key(person: str, name: str, roles: tuple[str, ...], file: Path | None
 @_key
 def list_keys(as_json: bool, platform: str, api: str, key: str) -> None:
     """The platform's public keys, revoked ones too."""
-    items = _ask(api, key, "GET", f"/keys/{platform}")["items"]
+    found = _ask(api, key, "GET", f"/keys/{platform}")
     if as_json:
-        _print(items)
+        _print(found)
         return
-    for item in items:
+    for item in found["items"]:
         state = f"revoked {item['revoked_at']}" if item["revoked_at"] else ", ".join(item["roles"])
         click.echo(f"{item['fingerprint']}  {item['person']}  {item['name']}  {state}")
 
@@ -131,7 +131,7 @@ def list_keys(as_json: bool, platform: str, api: str, key: str) -> None:
 @_api
 @_key
 def revoke_key(fingerprint: str, platform: str, api: str, key: str) -> None:
-    """Let nobody sign with it any more; what it has signed stays valid."""
+    """Let nobody sign with it any more; what it has signed until now stays valid."""
     click.echo(f"revoked {_ask(api, key, 'POST', f'/keys/{platform}/{fingerprint}/revoke')['revoked_at']}")
 
 
@@ -200,7 +200,14 @@ def sign(report: str, file: Path, yes: bool, api: str, key: str) -> None:
     private = _explaining(lambda: read_private_key(file, _passphrase))
     own = public_key_of(private)
     registered = _ask(api, key, "GET", f"/keys/{found['platform']}")["items"]
-    mine = next((PublicKey.of(item) for item in registered if item["public_key"] == own), None)
+    mine = next(
+        (
+            PublicKey.of({name: item[name] for name in PublicKey.FIELDS})
+            for item in registered
+            if item["public_key"] == own
+        ),
+        None,
+    )
     if mine is None:
         raise click.ClickException(
             f"the key in {file} is not registered on {found['platform']}; `pilotline reports keys create`"

@@ -112,15 +112,20 @@ async def register_key(parts: Parts, caller: Operator, wanted: NewKey, response:
 
 @router.get("/keys/{platform}")
 async def keys(parts: Parts, caller: Reader, platform: str) -> dict[str, Any]:
-    """Every key of the platform, the revoked ones too: what signatures are checked against."""
+    """What signatures are checked against: every key of the platform, the revoked ones too, and per report type the orders in which the
+    platform has ever asked people to sign."""
     await _platform(parts, caller, platform)
     async with parts.pool.connection() as connection:
-        return {"items": [_key_document(item) for item in await ReportStore(connection).keys(platform)]}
+        store = ReportStore(connection)
+        return {
+            "items": [_key_document(item) for item in await store.keys(platform)],
+            "policies": await store.policies(platform),
+        }
 
 
 @router.post("/keys/{platform}/{key}/revoke")
 async def revoke_key(parts: Parts, caller: Operator, platform: str, key: str) -> dict[str, Any]:
-    """Nobody signs with it any more; what it has signed stays valid."""
+    """Nobody signs with it any more; what it has signed until now stays valid."""
     await _platform(parts, caller, platform)
     async with parts.pool.connection() as connection, connection.transaction():
         store = ReportStore(connection)

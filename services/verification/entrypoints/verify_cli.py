@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import sys
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import click
 
 from services.verification.adapters.reports.verifying import Checked, verify_pack
-from services.verification.domain.reports.signatures import fingerprint
-from shared.kernel.errors import Problem
+from services.verification.domain.reports.trust import Trust, load_trust
+from shared.kernel.errors import Invalid
+from shared.kernel.times import to_rfc3339
 
 FITS, CONTRADICTS, UNABLE = 0, 1, 2
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -23,17 +23,19 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--keys",
     "key_file",
     type=_file,
-    help="the platform's public keys (`pilotline reports keys list --json`): only they count",
+    help="the platform's public keys and who has to sign (`pilotline reports keys list --json`): only they count",
 )
-@click.option("--limit", default=20, show_default=True, help="how many findings to print")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="how many findings to print")
 @click.option("--quiet", is_flag=True, help="no progress")
 def verify(pack: Path, key_file: Path | None, limit: int, quiet: bool) -> None:
     """Compute everything in the evidence pack PACK again and say what does not fit.
 
     Every byte is compared with the hashes, every frame with its content hash, the run is judged again from the frames, and digest,
-    figures and signatures are compared. Exit code 0: all fits; 1: something does not; 2: it cannot be verified here.
+    figures and signatures are compared. Not proven by anything: when and where in Kafka a frame arrived, and the date of issue.
+
+    Exit code 0: all fits; 1: something does not; 2: it cannot be verified here.
     """
-    trusted = None if key_file is None else _trusted(key_file)
+    trust = None if key_file is None else _trust(key_file)
 
     def say(text: str) -> None:
         if not quiet:
@@ -44,8 +46,8 @@ def verify(pack: Path, key_file: Path | None, limit: int, quiet: bool) -> None:
     with pack.open("rb") as file:
         # Not closed by hand: arrays of the Parquet reader may hold slices of the map until they are collected.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    checked = verify_pack(memoryview(mapped), trusted=trusted, say=say)
-    _print(checked, limit, brought=trusted is not None)
+    checked = verify_pack(memoryview(mapped), trust=trust, say=say)
+    _print(checked, limit, brought=trust is not None)
     sys.exit(CONTRADICTS if checked.findings else UNABLE if checked.unable else FITS)
 
 
@@ -55,8 +57,13 @@ def _print(checked: Checked, limit: int, *, brought: bool) -> None:
     if len(checked.findings) > limit:
         click.echo(f"… and {len(checked.findings) - limit} more")
     if checked.number:
-        state = "issued" if checked.issued else "draft"
-        click.echo(f"report    {checked.number} ({state}), run {checked.run}, verdict {checked.verdict}")
+        click.echo(f"report    {checked.number}, run {checked.run}, verdict {checked.verdict}")
+        issued = (
+            "no record of issue"
+            if checked.issued_at is None
+            else f"{to_rfc3339(checked.issued_at)}, which nobody has signed"
+        )
+        click.echo(f"issued    {issued}")
         click.echo(f"frames    {checked.frames} with {checked.rows} rows")
         for signer in checked.signers:
             known = {True: "trusted key", False: "NOT a trusted key", None: "key"}[signer.trusted]
@@ -67,20 +74,24 @@ def _print(checked: Checked, limit: int, *, brought: bool) -> None:
         click.echo(f"root      {checked.merkle_root} over the pack's members")
     if checked.unable:
         click.echo(f"not computed: {checked.unable}")
-    if checked.signers and not brought:
+    if checked.findings:
+        click.echo("does not fit")
+    elif checked.unable:
+        click.echo("not verified")
+    elif brought:
+        click.echo("everything fits")
+    else:
         click.echo(
-            "The keys are the pack's own word: compare the fingerprints with the platform's, or give them with --keys."
+            "fits in itself; the keys, and who had to sign, are the pack's own word: compare the fingerprints with the platform's, or give "
+            "--keys"
         )
-    click.echo("does not fit" if checked.findings else "not verified" if checked.unable else "everything fits")
 
 
-def _trusted(file: Path) -> set[str]:
+def _trust(file: Path) -> Trust:
     try:
-        return {fingerprint(str(item["public_key"])) for item in json.loads(file.read_bytes())}
-    except (ValueError, KeyError, TypeError, Problem) as error:
-        raise _unable(
-            f"{file} is no list of public keys; write one with `pilotline reports keys list --json`"
-        ) from error
+        return load_trust(file.read_bytes())
+    except Invalid as problem:
+        raise _unable(f"{file}: {problem.detail}; {problem.remedy}") from problem
 
 
 def _unable(text: str) -> click.ClickException:

@@ -16,16 +16,14 @@ from services.verification.domain.reports.document import check, compose, docume
 from services.verification.domain.reports.evidence import evidence_of
 from services.verification.domain.reports.members import evidence_members
 from services.verification.domain.reports.profile import Particulars
-from services.verification.domain.reports.signatures import Signature, check_next
+from services.verification.domain.reports.signatures import CLOCK_TOLERANCE, Signature, check_next
 from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Invalid, NotAllowed, NotFound
-from shared.kernel.times import MINUTE, Micros, to_rfc3339, utc
+from shared.kernel.times import Micros, to_rfc3339, utc
 from shared.storage.blocks import StoredFrame, stream_frames
 from shared.storage.pool import Connection, Pool
 from shared.storage.registry import CachedRegistry
 
-CLOCK_TOLERANCE = 10 * MINUTE
-"""By how much a signer's clock may differ from this one, in µs."""
 _CHUNK = 50
 
 

@@ -83,7 +83,7 @@ def read_frames(data: memoryview, stream: Stream) -> Iterator[ReadFrame]:
             raise FramesUnreadable(f"the columns are not those of {stream.id} version {stream.version}")
         for group in range(file.num_row_groups):
             yield from _frames(file.read_row_group(group), stream)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise FramesUnreadable(str(error)) from error
 
 
@@ -143,6 +143,8 @@ def _checks(times: NDArray[np.int64], values: NDArray[np.float64], quality: NDAr
 
 
 def _frames(table: Any, stream: Stream) -> Iterator[ReadFrame]:
+    if table.num_rows == 0:
+        raise FramesUnreadable("a row group is empty")
     names = [channel.name for channel in stream.channels]
 
     def numbers(name: str) -> NDArray[Any]:
@@ -156,6 +158,7 @@ def _frames(table: Any, stream: Stream) -> Iterator[ReadFrame]:
     rows, seqs, checks = numbers("row"), numbers("seq"), numbers("row_check")
     boots, hashes = table.column("boot").to_pylist(), table.column("content_hash").to_pylist()
     partitions, offsets = numbers("kafka_partition"), numbers("kafka_offset")
+    places = list(zip(received.tolist(), partitions.tolist(), offsets.tolist(), strict=True))
     wrong = np.flatnonzero(_checks(times, values, quality) != checks)
     starts = [index for index in range(len(rows)) if index == 0 or rows[index] == 0]
     for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
@@ -170,6 +173,8 @@ def _frames(table: Any, stream: Stream) -> Iterator[ReadFrame]:
                 bad.append(
                     BadRow(boots[at], here[1], here[2], f"stands where row {at - start} of {boot} {seq} belongs")
                 )
+            elif places[at] != places[start]:
+                bad.append(BadRow(boot, seq, here[2], "has another time of arrival or Kafka position than its frame"))
         frame = StoredFrame(
             stream.id, boot, seq, stream.version, int(received[start]), int(partitions[start]), int(offsets[start]),
             hashes[start], False, times[start:end], values[start:end], quality[start:end],

@@ -169,14 +169,14 @@ async def _deviations(connection: Connection, run: str) -> list[Deviation]:
 
 async def _quality(connection: Connection, stream: str, from_: Micros, to: Micros, upto: int) -> StreamQuality:
     cursor = await connection.execute(
-        """select count(*), coalesce(sum(length(b.times) / 8), 0), count(*) filter (where b.late), min(b.received_at), max(b.received_at)
+        """select count(*) filter (where b.late), min(b.received_at), max(b.received_at)
            from ingest.block b join ingest.stream s using (stream_no)
            where s.stream_id = %s and b.t1 >= %s and b.t0 < %s and b.kafka_offset < %s""",
         (stream, utc(from_), utc(to), upto),
     )
     row = await cursor.fetchone()
     assert row is not None
-    frames, rows, late, first, last = row
+    late, first, last = row
     cursor = await connection.execute(
         """select count(*), coalesce(sum(to_seq - from_seq + 1), 0) from ingest.gap
            where stream_id = %s and closed_at is null and coalesce(after, '-infinity') < %s and coalesce(before, 'infinity') > %s""",
@@ -191,7 +191,7 @@ async def _quality(connection: Connection, stream: str, from_: Micros, to: Micro
     )
     refused = {code: int(count) for code, count in await cursor.fetchall()}
     return StreamQuality(
-        stream, frames, int(rows), late, gap[0], int(gap[1]),
+        stream, late, gap[0], int(gap[1]),
         {code: count for code, count in refused.items() if code != "conflict"}, refused.get("conflict", 0),
     )  # fmt: skip
 

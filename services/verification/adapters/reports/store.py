@@ -119,6 +119,20 @@ class ReportStore:
             for person, name, public_key, roles, at, gone in await cursor.fetchall()
         ]
 
+    async def policies(self, platform: str) -> dict[str, list[list[str]]]:
+        """Per report type the orders of roles that any version of the profile has asked for, oldest first."""
+        cursor = await self._connection.execute(
+            "select document -> 'report_types' from verification.report_profile where platform_id = %s order by version",
+            (platform,),
+        )
+        found: dict[str, list[list[str]]] = {}
+        for (types,) in await cursor.fetchall():
+            for kind, facts in types.items():
+                orders = found.setdefault(kind, [])
+                if facts["signatures"] not in orders:
+                    orders.append(facts["signatures"])
+        return found
+
     async def revoke_key(self, platform: str, fingerprint: str, who: str) -> bool:
         """False when there is no such key in force. Signatures made before stay valid."""
         cursor = await self._connection.execute(

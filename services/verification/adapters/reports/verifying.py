@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from pydantic import ValidationError
 
 from services.verification.adapters.reports.frames import FramesUnreadable, ReadFrame, read_frames
 from services.verification.adapters.reports.judging import Judging
@@ -16,10 +17,13 @@ from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.outcomes import RunResult, Verdict
 from services.verification.domain.plan import ENGINE, RunPlan
 from services.verification.domain.reports import checks, pack
+from services.verification.domain.reports.derived import FORMAT
 from services.verification.domain.reports.findings import Finding, FindingKind
+from services.verification.domain.reports.trust import Trust
 from shared.contracts.lifecycle import RunStarted
 from shared.contracts.registry import Stream
 from shared.kernel.errors import PilotlineError
+from shared.kernel.times import Micros
 from shared.storage.registry import stream_from_description
 
 Say = Callable[[str], None]
@@ -39,12 +43,12 @@ class Checked:
     merkle_root: str = ""
     frames: int = 0
     rows: int = 0
-    issued: bool = False
+    issued_at: Micros | None = None
     unable: str = ""
 
 
-def verify_pack(data: memoryview, *, trusted: Collection[str] | None, say: Say) -> Checked:
-    """Everything that can be said of the pack in `data`. `trusted`: fingerprints of keys the reader holds for genuine."""
+def verify_pack(data: memoryview, *, trust: Trust | None, say: Say) -> Checked:
+    """Everything that can be said of the pack in `data`. `trust`: the keys and policies that the reader holds for genuine."""
     checked = Checked()
     say("structure and hashes")
     inspected = pack.inspect(data)
@@ -61,17 +65,34 @@ def verify_pack(data: memoryview, *, trusted: Collection[str] | None, say: Say) 
             checked.findings.append(Finding(FindingKind.MEMBER, name, f"cannot be read: {error}"))
     if checked.findings:
         return checked
+    check = _Check(inspected.members, documents, checked, say)
     try:
-        _Check(inspected.members, documents, checked, say).run(trusted)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, msgspec.ValidationError) as error:
-        detail = f"the documents lack something or hold something else than they should: {error!r}"
-        checked.findings.append(Finding(FindingKind.MEMBER, "documents", detail))
-    except PilotlineError as error:
-        checked.findings.append(Finding(FindingKind.MEMBER, "documents", str(error)))
+        check.run(trust)
+    except _UNFIT as error:
+        detail = f"something is missing in it, or is not what it should be: {_first(error)}"
+        checked.findings.append(Finding(FindingKind.MEMBER, check.at, detail))
     return checked
 
 
+_UNFIT = (
+    PilotlineError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError, OSError,
+    StopIteration, msgspec.ValidationError,
+)  # fmt: skip
+"""What reading goes wrong with when a member was made up: whoever makes one may put anything into it."""
+
+
+def _first(error: BaseException) -> str:
+    """In one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    text = str(error).splitlines()
+    return f"{type(error).__name__} {text[0] if text else ''}".strip()
+
+
 class _Check:
+    """`at` is the member that is being looked at."""
+
     def __init__(
         self, members: Mapping[str, memoryview], documents: Mapping[str, Any], checked: Checked, say: Say
     ) -> None:
@@ -79,41 +100,45 @@ class _Check:
         self._documents = documents
         self._checked = checked
         self._say = say
+        self.at = pack.REPORT
 
-    def run(self, trusted: Collection[str] | None) -> None:
+    def run(self, trust: Trust | None) -> None:
         checked, documents = self._checked, self._documents
         report = documents[pack.REPORT]
         document = report["document"]
         checked.number, checked.verdict, checked.run = document["number"], document["verdict"], document["run"]["run"]
-        checked.issued = report["issue"] is not None
+        checked.issued_at = None if report["issue"] is None else report["issue"]["issued_at"]
         self._say("report and signatures")
         checked.findings += checks.check_digest(report)
         checked.findings += checks.check_documents(document, self._members)
-        checked.findings += checks.check_attachments(documents[pack.LIFECYCLE], self._members)
         checked.findings += checks.check_pins(documents[pack.CRITERIA], document)
-        found, checked.signers = checks.check_signatures(
-            document, documents[pack.SIGNATURES], documents[pack.KEYS], trusted
+        self.at = pack.SIGNATURES
+        found, chain, checked.signers = checks.check_signatures(
+            document, documents[pack.SIGNATURES], documents[pack.KEYS], trust
         )
         checked.findings += found
-        checked.findings += checks.check_deviations(document, documents[pack.DEVIATIONS])
+        self.at = pack.REPORT
+        checked.findings += checks.check_issue(report, chain)
+        self.at = pack.LIFECYCLE
+        checked.findings += checks.check_attachments(documents[pack.LIFECYCLE], self._members)
+        if document["format"] != FORMAT:
+            checked.unable = f"the report has the form {document['format']}, this program reads {FORMAT}; install the release that wrote it"
+            return
+        self.at = pack.STREAMS
         pinned, versions = _streams(documents[pack.STREAMS])
-        result = self._frames(document, pinned, versions)
+        result, parts = self._frames(document, pinned, versions)
+        self.at = pack.REPORT
+        self._say("figures")
+        checked.findings += checks.check_records(document, documents, pinned, parts)
         if result is not None:
             checked.digest = result.digest
-            self._say("figures")
-            checked.findings += checks.check_result(
-                document,
-                documents[pack.EVALUATIONS],
-                documents[pack.CRITERIA],
-                pinned,
-                documents[pack.LIFECYCLE],
-                result,
-            )
+            checked.findings += checks.check_result(document, documents, pinned, result)
 
     def _frames(
         self, document: Mapping[str, Any], pinned: Sequence[Stream], versions: Mapping[tuple[str, int], Stream]
-    ) -> RunResult | None:
-        """Every frame checked, and the run judged by them; None when this program's engine is another one."""
+    ) -> tuple[RunResult | None, list[dict[str, Any]]]:
+        """Every frame checked, the run judged by them, and their parts of the evidence; no result when this program's engine is another one."""
+        self.at = pack.LIFECYCLE
         lifecycle: Sequence[Lifecycle] = msgspec.convert(self._documents[pack.LIFECYCLE], list[Lifecycle])
         started = next(record for record in lifecycle if isinstance(record, RunStarted))
         for item in started.streams:
@@ -126,6 +151,7 @@ class _Check:
                 f"the run was judged by engine {document['evaluation']['engine']}, this program has {ENGINE}; "
                 "install the release of that engine to compute the verdict again"
             )
+        self.at = pack.CRITERIA
         criteria = CriteriaSet.model_validate(self._documents[pack.CRITERIA])
         plan = None
         if same:
@@ -140,11 +166,13 @@ class _Check:
                 where = f"{read.frame.stream} {read.frame.boot} {read.frame.seq}"
                 self._checked.findings.append(Finding(FindingKind.FRAME, where, "is in the pack more than once"))
         self._checked.frames, self._checked.rows = judging.frames, judging.rows
-        self._checked.findings += checks.check_frame_parts(document, judging.roots.parts())
+        parts = judging.roots.parts()
+        self._checked.findings += checks.check_frame_parts(document, parts)
         result = judging.result()
         if result is not None:
+            self.at = pack.REPORT
             self._checked.findings += checks.check_phases(document, judging.phases)
-        return result
+        return result, parts
 
     def _ordered(self, versions: Mapping[tuple[str, int], Stream]) -> Iterator[ReadFrame]:
         """The frames of all files in order of time, as an evaluation from storage reads them."""
@@ -165,7 +193,9 @@ class _Check:
 
     def _readable(self, name: str, member: memoryview, stream: Stream) -> Iterator[ReadFrame]:
         try:
-            yield from read_frames(member, stream)
+            for read in read_frames(member, stream):
+                self.at = name
+                yield read
         except FramesUnreadable as error:
             self._checked.findings.append(Finding(FindingKind.MEMBER, name, str(error)))
 

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.verification.domain.outcomes import RunResult
 from services.verification.domain.phases import PhaseSpan
 from services.verification.domain.reports import pack
+from services.verification.domain.reports.derived import counted, derived, entered, undecided
 from services.verification.domain.reports.document import document_digest
 from services.verification.domain.reports.evidence import EVIDENCE, evidence_root
 from services.verification.domain.reports.findings import Finding, FindingKind
 from services.verification.domain.reports.results import clauses_of, results_of
-from services.verification.domain.reports.signatures import PublicKey, Signature, check_next
+from services.verification.domain.reports.signatures import CLOCK_TOLERANCE, PublicKey, Role, Signature, check_next
+from services.verification.domain.reports.trust import Trust, check_policy, distrusted
 from services.verification.domain.results import result_facts
 from shared.contracts.registry import Stream
 from shared.kernel.canonical import canonical_json, digest, sha256_hex
 from shared.kernel.errors import Problem
-
-_LATER = frozenset({"worst_unit"})
-"""Fields of a result that reports of earlier versions do not hold."""
+from shared.kernel.times import to_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who has signed, as the pack says; `trusted`: the key is among those the reader brought along, None when none were brought."""
+    """Who has signed; `trusted`: by the keys that the reader brought along, None when none were brought."""
 
     position: int
     role: str
@@ -36,15 +36,27 @@ class Signer:
 
 
 def check_digest(report: Mapping[str, Any]) -> list[Finding]:
-    """The report's digest, and its record of issue."""
+    """The report's digest."""
     actual = document_digest(report["document"])
-    found = []
-    if report["digest"] != actual:
-        found.append(_value("report.json digest", report["digest"], actual))
+    found = [] if report["digest"] == actual else [_value("report.json digest", report["digest"], actual)]
+    strange = sorted(set(report) - {"document", "digest", "issue"})
+    return found + [Finding(FindingKind.VALUE, f"report.json {name}", "does not belong here") for name in strange]
+
+
+def check_issue(report: Mapping[str, Any], signatures: Sequence[Signature]) -> list[Finding]:
+    """The record of issue, which nobody signs: of this report, after the last signature."""
     issue = report["issue"]
-    if issue is not None and (issue["number"], issue["digest"]) != (report["document"]["number"], actual):
-        found.append(_value("report.json issue", issue["digest"], actual))
-    return found
+    if issue is None:
+        return []
+    document = report["document"]
+    wanted = {"number": document["number"], "digest": document_digest(document), "issued_at": issue.get("issued_at")}
+    if issue != wanted or type(issue["issued_at"]) is not int:
+        return [_value("report.json issue", issue, wanted)]
+    signed_at = max((signature.statement.signed_at for signature in signatures), default=0)
+    if issue["issued_at"] < signed_at - CLOCK_TOLERANCE:
+        detail = f"issued at {issue['issued_at']}, before the last signature at {signed_at}"
+        return [Finding(FindingKind.VALUE, "report.json issue", detail)]
+    return []
 
 
 def check_documents(document: Mapping[str, Any], members: Mapping[str, memoryview]) -> list[Finding]:
@@ -55,6 +67,11 @@ def check_documents(document: Mapping[str, Any], members: Mapping[str, memoryvie
         actual = sha256_hex(bytes(members[name]))
         if name not in parts or parts[name]["sha256"] != actual:
             found.append(_value(f"{name} (evidence of the report)", parts.get(name, {}).get("sha256"), actual))
+    found += [
+        Finding(FindingKind.VALUE, f"evidence {name}", "the report names a part that a pack does not have")
+        for name in parts
+        if name not in EVIDENCE
+    ]
     root = evidence_root(document["evidence"]["parts"])
     if document["evidence"]["root"] != root:
         found.append(_value("evidence root", document["evidence"]["root"], root))
@@ -91,14 +108,14 @@ def check_signatures(
     document: Mapping[str, Any],
     signatures: Sequence[Mapping[str, Any]],
     keys: Sequence[Mapping[str, Any]],
-    trusted: Collection[str] | None,
-) -> tuple[list[Finding], list[Signer]]:
-    """Every signature in its place, by the key that the pack names for it; `trusted` are fingerprints the reader holds for genuine."""
-    policy = list(document["signatures"])
-    known = {key.fingerprint: key for key in map(PublicKey.of, keys)}
+    trust: Trust | None,
+) -> tuple[list[Finding], list[Signature], list[Signer]]:
+    """Every signature in its place. Whose key it is and what that person may sign, `trust` says; the pack only where none was brought."""
+    policy, found = _policy(document, trust)
+    known, wrong = _known_keys(keys, trust)
+    found += wrong
     chain: list[Signature] = []
-    found: list[Finding] = []
-    signers = []
+    signers: list[Signer] = []
     for position, item in enumerate(signatures, 1):
         where = f"{position} {item.get('role', '')}".strip()
         try:
@@ -111,62 +128,160 @@ def check_signatures(
         except Problem as problem:
             found.append(Finding(FindingKind.SIGNATURE, where, f"{problem.code}: {problem.detail}"))
             break
-        genuine = None if trusted is None else key.fingerprint in trusted
-        if genuine is False:
-            found.append(
-                Finding(
-                    FindingKind.SIGNATURE, where, f"{key.name}'s key {key.fingerprint} is not among the trusted ones"
-                )
-            )
+        reason = _out_of_time(signature, document)
+        if trust is not None:
+            reason = distrusted(signature.statement, trust) or reason
+        if reason:
+            found.append(Finding(FindingKind.SIGNATURE, where, reason))
         chain.append(signature)
+        genuine = None if trust is None else not reason
         signers.append(Signer(position, signature.statement.role, key.name, key.fingerprint, genuine))
-    if not found and len(chain) < len(policy):
+    if len(chain) == len(signatures) < len(policy):
         found.append(
             Finding(FindingKind.SIGNATURE, f"{len(chain) + 1} {policy[len(chain)]}", "the signature is missing")
         )
-    return found, signers
+    if not found and (len(keys) > len(known) or list(known) != [signer.fingerprint for signer in signers]):
+        found.append(Finding(FindingKind.SIGNATURE, "keys.json", "holds other keys than those of the signatures"))
+    return found, chain, signers
+
+
+def _policy(document: Mapping[str, Any], trust: Trust | None) -> tuple[list[str], list[Finding]]:
+    """Who has to sign, as the document says; with what is wrong about that: nobody, no known role, or not what the platform asks for."""
+    policy = document["signatures"]
+    known = isinstance(policy, list) and policy and all(role in list(Role) for role in policy)
+    if not known or len(set(policy)) < len(policy):
+        return [], [
+            Finding(FindingKind.SIGNATURE, "policy", f"says {policy}: a report is signed by somebody, in known roles")
+        ]
+    return policy, [] if trust is None else check_policy(document, trust)
+
+
+def _known_keys(keys: Sequence[Mapping[str, Any]], trust: Trust | None) -> tuple[dict[str, PublicKey], list[Finding]]:
+    """By fingerprint, as they are registered; as the pack says where nobody knows better."""
+    known: dict[str, PublicKey] = {}
+    found = []
+    for position, item in enumerate(keys, 1):
+        try:
+            key = PublicKey.of(item)
+        except Problem as problem:
+            found.append(Finding(FindingKind.SIGNATURE, f"keys.json {position}", problem.detail))
+            continue
+        registered = None if trust is None else trust.keys.get(key.fingerprint)
+        if registered is not None and registered.key != key:
+            found.append(_value(f"keys.json {position}", key.document(), registered.key.document()))
+        known[key.fingerprint] = key if registered is None else registered.key
+    return known, found
+
+
+def _out_of_time(signature: Signature, document: Mapping[str, Any]) -> str:
+    drafted, signed = document["dates"]["drafted_at"], signature.statement.signed_at
+    early = signed < drafted - CLOCK_TOLERANCE
+    return f"signed at {to_rfc3339(signed)}, before the report was drafted at {to_rfc3339(drafted)}" if early else ""
+
+
+def check_records(
+    document: Mapping[str, Any],
+    documents: Mapping[str, Any],
+    streams: Sequence[Stream],
+    parts: Sequence[Mapping[str, Any]],
+) -> list[Finding]:
+    """What the report says that follows from the records in the pack, and the members that follow from one another. `parts` are those of the
+    evidence as computed from the frames."""
+    lifecycle = documents[pack.LIFECYCLE]
+    records = derived(
+        number=document["number"],
+        criteria=documents[pack.CRITERIA],
+        streams=streams,
+        lifecycle=lifecycle,
+        engine=document["evaluation"]["engine"],
+    )
+    found = []
+    for section, expected in _plain(records).items():
+        if section in ("customer", "dates", "run"):
+            said = document[section]
+            found += _compared(f"report.json {section}", {name: said.get(name) for name in expected}, expected)
+        elif document[section] != expected:
+            found.append(_value(f"report.json {section}", document[section], expected))
+    for item in document["data_quality"]["streams"]:
+        expected = counted(parts, item["stream"])
+        found += _compared(
+            f"report.json data_quality {item['stream']}", {name: item[name] for name in expected}, expected
+        )
+    told = [item["stream"] for item in document["data_quality"]["streams"]]
+    if told != [stream.id for stream in streams]:
+        found.append(_value("report.json data_quality", told, [stream.id for stream in streams]))
+    if documents[pack.RESULTS] != entered(lifecycle):
+        found.append(Finding(FindingKind.VALUE, "results.json", "is not what people have entered by lifecycle.json"))
+    return found + _deviations(document, documents[pack.DEVIATIONS])
+
+
+def _deviations(document: Mapping[str, Any], deviations: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """The report names the accepted deviations, all of them and no other; nobody has accepted an own one; none lacks that is needed."""
+    found = []
+    accepted = [item for item in deviations if item["accepted_by"] is not None]
+    if document["deviations"] != accepted:
+        found.append(_value("report.json deviations", document["deviations"], accepted))
+    found += [
+        Finding(FindingKind.VALUE, f"deviations.json {item['id']}", "was accepted by who recorded it")
+        for item in accepted
+        if item["accepted_by"] == item["recorded_by"]
+    ]
+    return found + [
+        Finding(FindingKind.VALUE, f"report.json {criterion}", "is not decided, and no deviation was accepted")
+        for criterion in undecided(document["results"], accepted)
+    ]
 
 
 def check_result(
     document: Mapping[str, Any],
-    evaluations: Sequence[Mapping[str, Any]],
-    criteria: Mapping[str, Any],
+    documents: Mapping[str, Any],
     streams: Sequence[Stream],
-    lifecycle: Sequence[Mapping[str, Any]],
     result: RunResult,
 ) -> list[Finding]:
     """Digests and figures, in the report and in the evaluation it reports, against those computed from the frames; and what the report says
     beside the figures (requirement, decision rule, uncertainty) against criteria and registry."""
     said = document["evaluation"]
-    found = [
-        _value(f"evaluation {said['number']} {name}", said[name], getattr(result, name))
-        for name in ("inputs_digest", "criteria_digest", "digest")
-        if said[name] != getattr(result, name)
-    ]
-    kept = next((item for item in evaluations if item["number"] == said["number"]), None)
+    kept = next((item for item in documents[pack.EVALUATIONS] if item["number"] == said["number"]), None)
     if kept is None:
-        return [*found, Finding(FindingKind.VALUE, "evaluations.json", f"evaluation {said['number']} is missing")]
-    computed = [_plain(result_facts(state)) for state in result.criteria]
+        return [Finding(FindingKind.VALUE, "evaluations.json", f"evaluation {said['number']} is missing")]
+    verdict = result.outcome.name.lower()
+    computed = {name: getattr(result, name) for name in ("inputs_digest", "criteria_digest", "digest", "engine", "how")}
+    found = _compared(
+        f"evaluation {said['number']}",
+        said,
+        computed | {"number": said["number"], "cause": kept["cause"], "verdict": verdict},
+    )
+    found += [
+        _value(f"{where} verdict", given, verdict)
+        for where, given in (("report.json", document["verdict"]), ("evaluations.json", kept["verdict"]))
+        if given != verdict
+    ]
+    facts = [_plain(result_facts(state)) for state in result.criteria]
     stored = {item["criterion"]: item for item in kept["result"]["criteria"]}
-    for facts in computed:
-        found += _compared(f"evaluations.json {facts['criterion']}", stored.get(facts["criterion"], {}), facts)
+    for item in facts:
+        found += _compared(f"evaluations.json {item['criterion']}", stored.get(item["criterion"], {}), item)
+    return found + _results(document, documents, streams, facts)
+
+
+def _results(
+    document: Mapping[str, Any],
+    documents: Mapping[str, Any],
+    streams: Sequence[Stream],
+    facts: Sequence[Mapping[str, Any]],
+) -> list[Finding]:
     results = results_of(
-        criteria=criteria,
-        results=computed,
+        criteria=documents[pack.CRITERIA],
+        results=facts,
         streams=streams,
         started_at=document["dates"]["performed_from"],
         deviations=document["deviations"],
-        lifecycle=lifecycle,
+        lifecycle=documents[pack.LIFECYCLE],
     )
+    found = []
     reported = {item["criterion"]: item for item in document["results"]}
     for expected in map(_plain, results):
-        said_of = reported.pop(expected["criterion"], {})
-        known = {name: value for name, value in expected.items() if name in said_of or name not in _LATER}
-        found += _compared(f"report.json {expected['criterion']}", said_of, known)
+        found += _compared(f"report.json {expected['criterion']}", reported.pop(expected["criterion"], {}), expected)
     found += [Finding(FindingKind.VALUE, f"report.json {name}", "the run has no such criterion") for name in reported]
-    for where, verdict in (("report.json", document["verdict"]), ("evaluations.json", kept["verdict"])):
-        if verdict != result.outcome.name.lower():
-            found.append(_value(f"{where} verdict", verdict, result.outcome.name.lower()))
     if document["clauses"] != clauses_of(document["results"]):
         found.append(Finding(FindingKind.VALUE, "report.json clauses", "do not follow from the results"))
     return found
@@ -174,19 +289,8 @@ def check_result(
 
 def check_phases(document: Mapping[str, Any], phases: Sequence[PhaseSpan]) -> list[Finding]:
     """The phases that the report tells of against those that commands and telemetry have made."""
-    computed = [asdict(span) for span in phases]
-    said = document["run"].get("phases", computed)
+    computed, said = [asdict(span) for span in phases], document["run"]["phases"]
     return [] if said == computed else [_value("report.json phases", said, computed)]
-
-
-def check_deviations(document: Mapping[str, Any], deviations: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """The report names the accepted deviations, all of them and no other."""
-    accepted = [item for item in deviations if item["accepted_by"] is not None]
-    return (
-        []
-        if document["deviations"] == accepted
-        else [_value("report.json deviations", document["deviations"], accepted)]
-    )
 
 
 def check_pins(criteria: Any, document: Mapping[str, Any]) -> list[Finding]:
@@ -197,10 +301,14 @@ def check_pins(criteria: Any, document: Mapping[str, Any]) -> list[Finding]:
 
 
 def _compared(where: str, said: Mapping[str, Any], computed: Mapping[str, Any]) -> list[Finding]:
-    return [
-        _value(f"{where} {name}", said.get(name), value)
+    missing = object()
+    found = [
+        _value(f"{where} {name}", said.get(name, "nothing"), value)
         for name, value in computed.items()
-        if name not in said or said[name] != value
+        if said.get(name, missing) != value
+    ]
+    return found + [
+        Finding(FindingKind.VALUE, f"{where} {name}", "does not belong here") for name in said if name not in computed
     ]
 
 

@@ -6,11 +6,12 @@ beside it, because issuing is the last step. HTML and PDF are two views of this 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from services.verification.domain.reports.facts import Deviation, RunFacts
+from services.verification.domain.reports.derived import counted, derived, undecided
+from services.verification.domain.reports.facts import RunFacts
 from services.verification.domain.reports.profile import Particulars, Profile
 from services.verification.domain.reports.results import clauses_of, results_of
 from shared.contracts.registry import Name
@@ -18,7 +19,6 @@ from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, NotAllowed, NotFound
 from shared.kernel.times import Micros
 
-FORMAT = "pilotline-report/1"
 STATEMENTS = {
     "items_only": {
         "en": "The results relate only to the items tested.",
@@ -59,21 +59,28 @@ def compose(
         deviations=deviations,
         lifecycle=facts.lifecycle,
     )
+    records = derived(
+        number=number,
+        criteria=facts.criteria,
+        streams=facts.streams,
+        lifecycle=facts.lifecycle,
+        engine=facts.evaluation.engine,
+    )
     return {
-        "format": FORMAT,
+        "format": records["format"],
         "type": kind,
         "number": number,
         "title": type_.title.model_dump(),
-        "end_mark": _end_mark(number),
+        "end_mark": records["end_mark"],
         "laboratory": {**profile.laboratory.model_dump(mode="json"), "platform": _words(facts.platform_name)},
         "location": (profile.location or profile.laboratory.address).model_dump(),
         "customer": {
-            "id": facts.customer.id,
+            **records["customer"],
             "name": _words(facts.customer.name),
             "credit_code": facts.customer.credit_code,
             "contact": particulars.customer_contact.model_dump(),
         },
-        "method": _method(facts, particulars),
+        "method": records["method"],
         "item": {
             "name": facts.run["item"],
             "revision": facts.run["item_revision"],
@@ -83,18 +90,19 @@ def compose(
         "dates": {
             "item_received_on": particulars.item_received_on.isoformat(),
             "sampled_on": _day(particulars.sampling.sampled_on),
-            "performed_from": facts.run["started_at"],
-            "performed_to": facts.run["ended_at"],
+            **records["dates"],
             "drafted_at": drafted_at,
         },
         "zone": facts.zone,
         "sampling": particulars.sampling.statement.model_dump(),
         "environment": _optional(particulars.environment),
-        "run": _run(facts),
+        "run": {**records["run"], **_run(facts)},
         "verdict": facts.evaluation.verdict,
         "results": results,
         "clauses": clauses_of(results),
-        "data_quality": {"streams": [stream.document() for stream in facts.quality]},
+        "data_quality": {
+            "streams": [stream.document() | counted(evidence["parts"], stream.stream) for stream in facts.quality]
+        },
         "deviations": deviations,
         "additions": _optional(particulars.additions),
         "externals": [item.model_dump() for item in particulars.externals],
@@ -147,69 +155,20 @@ def check(facts: RunFacts, profile: Profile | None, kind: str) -> Profile:
             "report_not_final", "the evaluation is not final yet", field="run",
             remedy="wait until the worker has compared the run with its stored data",
         )  # fmt: skip
-    if undecided := _undecided(evaluation.results, facts.deviations):
+    if open_ := undecided(evaluation.results, [deviation.document() for deviation in facts.deviations]):
         raise NotAllowed(
-            "report_undecided", f"not decided, and no accepted deviation: {', '.join(undecided)}", field="deviations",
+            "report_undecided", f"not decided, and no accepted deviation: {', '.join(open_)}", field="deviations",
             remedy="record a deviation for each of them and let another person accept it",
-            extra={"criteria": undecided},
+            extra={"criteria": open_},
         )  # fmt: skip
     return profile
 
 
-def _undecided(results: Sequence[Mapping[str, Any]], deviations: Sequence[Deviation]) -> list[str]:
-    accepted = {deviation.criterion for deviation in deviations if deviation.accepted_by is not None}
-    return [
-        str(result["criterion"])
-        for result in results
-        if str(result["outcome"]) not in ("PASS", "FAIL") and result["criterion"] not in accepted
-    ]
-
-
-def _end_mark(number: str) -> dict[str, str]:
-    return {"en": f"End of report {number}", "zh": f"报告 {number} 正文结束"}
-
-
-def _method(facts: RunFacts, particulars: Particulars) -> dict[str, Any]:
-    assert facts.evaluation is not None
-    return {
-        "criteria_set": facts.run["criteria_set"],
-        "criteria_version": facts.run["criteria_version"],
-        "criteria_digest": facts.run["criteria_digest"],
-        "title": facts.criteria["title"],
-        "phases": [{"id": phase["id"], "title": phase["title"]} for phase in facts.criteria["phases"]],
-        "standard": facts.criteria.get("standard"),
-        "engine": facts.evaluation.engine,
-        "streams": [
-            {"stream": stream.id, "registry_version": stream.version, "digest": stream.digest()}
-            for stream in facts.streams
-        ],
-    }
-
-
 def _run(facts: RunFacts) -> dict[str, Any]:
-    wanted = (
-        "run",
-        "project",
-        "line",
-        "scene",
-        "verification_kind",
-        "iteration",
-        "previous_run",
-        "equipment",
-        "state",
-        "end_reason",
-    )
+    wanted = ("scene", "verification_kind", "iteration", "previous_run", "equipment", "state")
     return {
         **{name: facts.run[name] for name in wanted},
         "line_name": _words(facts.line_name),
-        "history": [
-            {
-                name: record[name]
-                for name in ("type", "at", "phase", "reason", "how")
-                if record.get(name) not in (None, "")
-            }
-            for record in facts.lifecycle
-        ],
         "phases": [asdict(span) for span in facts.phases],
     }
 

@@ -20,12 +20,10 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class StreamQuality:
-    """What arrived of one stream for the run: stored frames and rows, late frames; gaps in the numbering; and what was not taken,
-    by reason, while the run's frames came in. `conflicts`: records that came again with other content, where the first stays in force."""
+    """How one stream arrived for the run: late frames; gaps in the numbering; and what was not taken, by reason, while the run's frames came
+    in. `conflicts`: records that came again with other content, where the first stays in force."""
 
     stream: str
-    frames: int
-    rows: int
     late: int
     gaps: int
     missing: int
@@ -35,8 +33,6 @@ class StreamQuality:
     def document(self) -> dict[str, Any]:
         return {
             "stream": self.stream,
-            "frames": self.frames,
-            "rows": self.rows,
             "late_frames": self.late,
             "gaps": self.gaps,
             "missing_frames": self.missing,

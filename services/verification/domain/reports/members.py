@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from services.verification.domain.reports import pack
+from services.verification.domain.reports.derived import entered
 from services.verification.domain.reports.facts import RunFacts
 from services.verification.domain.reports.signatures import PublicKey, Signature
 from shared.contracts.registry import Stream
@@ -35,7 +36,7 @@ def evidence_members(
         pack.STREAMS: streams,
         pack.LIFECYCLE: list(facts.lifecycle),
         pack.DEVIATIONS: [deviation.document() for deviation in facts.deviations],
-        pack.RESULTS: [record for record in facts.lifecycle if str(record["type"]).startswith("result_")],
+        pack.RESULTS: entered(facts.lifecycle),
         pack.EVALUATIONS: list(evaluations),
     }
     return {name: canonical_json(tree) for name, tree in trees.items()}

@@ -81,8 +81,12 @@ def inspect(data: memoryview) -> Inspected:
 
 def read_document(member: memoryview) -> Any:
     """A JSON member. Raises ValueError when it is not in the canonical form, the only one a pack has."""
-    document = json.loads(bytes(member))
-    if canonical_json(document) != bytes(member):
+    try:
+        document = json.loads(bytes(member))
+        canonical = canonical_json(document)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if canonical != bytes(member):
         raise ValueError("not in canonical form")
     return document
 
@@ -93,7 +97,7 @@ def _said(data: memoryview, layout: Layout) -> dict[str, dict[str, Any]] | None:
     try:
         listed = json.loads(bytes(data[first.data : first.end]))["members"]
         return {str(item["name"]): item for item in listed}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

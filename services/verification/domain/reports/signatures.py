@@ -10,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from shared.kernel.canonical import canonical_json, digest, sha256_hex
 from shared.kernel.errors import Invalid, NotAllowed
-from shared.kernel.times import Micros
+from shared.kernel.times import MINUTE, Micros
 
 _DOMAIN = b"pilotline-report-signature/1\x00"
 """Goes before the signed bytes: a signature of a report can never be taken for one of something else."""
+
+CLOCK_TOLERANCE = 10 * MINUTE
+"""By how much a signer's clock may differ from the platform's, in µs."""
+
+_FIELD = 2**255 - 19
+_EIGHTH = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _EIGHTH, _FIELD - _EIGHTH})
+"""y of the eight points of order 1, 2, 4 and 8 of edwards25519 (RFC 8032): as keys they verify signatures that no private key made."""
 
 
 class Role(StrEnum):
@@ -76,16 +84,24 @@ class Signature:
             raise Invalid(
                 "signature_malformed",
                 f"not the fields of a signature: {error}",
+                field="signature",
                 remedy="sign with `pilotline reports sign`",
             ) from error
-        if type(statement.position) is not int or type(statement.signed_at) is not int:
-            raise Invalid("signature_malformed", "position and signed_at are whole numbers", field="position")
+        for name, field in asdict(statement).items():
+            wanted = int if name in ("position", "signed_at") else str
+            if type(field) is not wanted:
+                raise Invalid(
+                    "signature_malformed", f"{name} is no {'whole number' if wanted is int else 'text'}", field=name,
+                    remedy="sign with `pilotline reports sign`",
+                )  # fmt: skip
         return cls(statement, value)
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """A person's registered key: 32 bytes in hexadecimal. `roles` are what the person may sign as."""
+
+    FIELDS: ClassVar = ("person", "name", "public_key", "fingerprint", "roles")
 
     person: str
     name: str
@@ -107,8 +123,19 @@ class PublicKey:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> PublicKey:
-        """Inverse of `document`. Raises Invalid(signature_key)."""
-        return cls(document["person"], document["name"], document["public_key"], tuple(document["roles"]))
+        """Inverse of `document`, field for field. Raises Invalid(signature_key)."""
+        if not isinstance(document, Mapping):
+            raise Invalid("signature_key", "no fields of a key", field="key")
+        roles = document.get("roles")
+        listed = list(roles) if isinstance(roles, list | tuple) else []
+        person, name, public = (str(document.get(field)) for field in ("person", "name", "public_key"))
+        key = cls(person, name, public, tuple(map(str, listed)))
+        if not listed or key.document() != {**document, "roles": listed}:
+            raise Invalid(
+                "signature_key", f"not the fields of the key of {key.person}, or another key's fingerprint", field="fingerprint",
+                remedy="make one with `pilotline reports keys create`",
+            )  # fmt: skip
+        return key
 
 
 def fingerprint(public_key: str) -> str:
@@ -213,9 +240,10 @@ def _key_bytes(public_key: str) -> bytes:
         data = bytes.fromhex(public_key)
     except ValueError:
         data = b""
-    if len(data) != 32 or data.hex() != public_key:
+    y = int.from_bytes(data, "little") % 2**255
+    if len(data) != 32 or data.hex() != public_key or y >= _FIELD or y in _SMALL_ORDER:
         raise Invalid(
-            "signature_key", "a public key is 32 bytes in lower-case hexadecimal", field="public_key",
+            "signature_key", "a public key is 32 bytes in lower-case hexadecimal: a point of large order", field="public_key",
             remedy="make one with `pilotline reports keys create`",
         )  # fmt: skip
     return data

@@ -25,11 +25,13 @@ from services.verification.domain.reports.members import evidence_members, repor
 from services.verification.domain.reports.packing import whole, write_pack
 from services.verification.domain.reports.profile import Particulars, Profile, load_particulars, load_profile
 from services.verification.domain.reports.signatures import PublicKey, Signature, next_statement, public_key_of, sign
+from services.verification.domain.reports.trust import Trust, TrustedKey
 from services.verification.domain.results import result_facts
 from shared.contracts.frame import Frame
 from shared.contracts.lifecycle import PinnedStream, RunStarted
 from shared.contracts.registry import Name
 from shared.kernel.canonical import canonical_json
+from shared.kernel.times import to_rfc3339
 from shared.storage.blocks import StoredFrame
 from tests.unit.verification.building import FACTS, SECOND, STREAMS, begun, criteria_of, ended, kpa, one, two
 
@@ -38,6 +40,11 @@ PEOPLE = ("li", "wang", "chen")
 PRIVATE = {name: Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b".")) for name in PEOPLE}
 NAMES = {"li": "Li Wei 李伟", "wang": "Wang Fang 王芳", "chen": "Chen Jing 陈静"}
 KEYS = {name: PublicKey(name, NAMES[name], public_key_of(PRIVATE[name]), POLICY) for name in PEOPLE}
+
+SIGNED_AT = 1_700_000_000_000_000
+TRUST = Trust(
+    {key.fingerprint: TrustedKey(key, SIGNED_AT - 1, None) for key in KEYS.values()}, {"verification": [POLICY]}
+)
 
 PROFILE_TEXT = """
 platform: platform
@@ -132,7 +139,10 @@ def facts_of(frames: Sequence[Frame], *criteria: dict[str, Any], deviations: Seq
         lifecycle=msgspec.to_builtins(records),
         evaluation=evaluation,
         deviations=deviations,
-        quality=(StreamQuality("line/one", 12, 120, 1, 1, 2, {"out_of_range": 3}, 1),),
+        quality=(
+            StreamQuality("line/one", 1, 1, 2, {"out_of_range": 3}, 1),
+            StreamQuality("line/two", 0, 0, 0, {}, 0),
+        ),
         phases=evaluator.phases,
     )
 
@@ -141,7 +151,7 @@ def signed(document: Mapping[str, Any], people: Sequence[str] = PEOPLE) -> list[
     chain: list[Signature] = []
     digest = document_digest(document)
     for name, role in zip(people, document["signatures"], strict=False):
-        statement = next_statement(digest, document["signatures"], chain, KEYS[name], role, 1_700_000_000_000_000)
+        statement = next_statement(digest, document["signatures"], chain, KEYS[name], role, SIGNED_AT)
         chain.append(sign(PRIVATE[name], statement))
     return chain
 
@@ -172,7 +182,7 @@ def members(
         roots.add(frame.stream, frame.registry_version, leaf, len(frame.times))
     document = compose(
         number="VR-2026-000001", kind="verification", profile=profile(), particulars=particulars(), facts=facts,
-        evidence=evidence_of(documents, roots), drafted_at=1_700_000_000_000_000,
+        evidence=evidence_of(documents, roots), drafted_at=SIGNED_AT,
     )  # fmt: skip
     digest = document_digest(document)
     issue = {"number": document["number"], "digest": digest, "issued_at": 1_700_000_100_000_000}
@@ -188,6 +198,15 @@ def members(
         file.close()
         documents[pack.frames_name(stream.id, 1)] = path.read_bytes()
     return documents
+
+
+def trust_file() -> str:
+    """TRUST as `pilotline reports keys list --json` prints it."""
+    items = [
+        item.key.document() | {"registered_at": to_rfc3339(item.registered_at), "revoked_at": None}
+        for item in TRUST.keys.values()
+    ]
+    return json.dumps({"items": items, "policies": {"verification": [list(POLICY)]}})
 
 
 def packed(documents: Mapping[str, bytes]) -> bytes:

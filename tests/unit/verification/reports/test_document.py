@@ -182,9 +182,14 @@ def test_forms_name_the_field_at_fault() -> None:
 
 
 def test_data_quality_is_told_per_stream() -> None:
-    """V-23: late, gaps, quarantined, conflicts."""
-    (stream,) = written(facts_of(recorded()))["data_quality"]["streams"]
-    assert stream == {
+    """V-23: late, gaps, quarantined, conflicts; frames and rows are those of the evidence."""
+    parts = [
+        {"part": "frames", "stream": "line/one", "registry_version": version, "frames": 6, "rows": 60}
+        for version in (1, 2)
+    ]
+    written_down = written(facts_of(recorded()), evidence=EVIDENCE | {"parts": parts})["data_quality"]["streams"]
+    assert [item["frames"] for item in written_down] == [12, 0]
+    assert written_down[0] == {
         "stream": "line/one", "frames": 12, "rows": 120, "late_frames": 1, "gaps": 1, "missing_frames": 2,
         "quarantined": {"out_of_range": 3}, "conflicts": 1,
     }  # fmt: skip

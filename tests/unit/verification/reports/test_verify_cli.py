@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from click.testing import CliRunner
 
 from services.cli import main
 from services.verification.domain.reports.archive import read_layout
-from tests.unit.verification.reports.making import KEYS, members, packed
+from tests.unit.verification.reports.making import KEYS, members, packed, trust_file
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_it_works_alone_and_answers_zero(pack: Path, tmp_path: Path) -> None:
     """V-25: a process of its own, without any setting of an installation and without a server to ask."""
     keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps([key.document() for key in KEYS.values()]), encoding="utf-8")
+    keys.write_text(trust_file(), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", "verify", str(pack), "--keys", str(keys)],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "HOME": str(tmp_path)},
@@ -72,3 +71,4 @@ def test_without_keys_the_fingerprints_are_shown_for_comparison(pack: Path) -> N
     assert code == 0
     assert KEYS["li"].fingerprint in text
     assert "compare the fingerprints" in text
+    assert "everything fits" not in text

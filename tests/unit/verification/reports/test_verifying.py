@@ -17,14 +17,15 @@ from services.verification.domain.reports.archive import read_layout
 from services.verification.domain.reports.document import document_digest
 from services.verification.domain.reports.findings import FindingKind
 from services.verification.domain.reports.pack import attachment_name
+from services.verification.domain.reports.trust import Trust
 from shared.kernel.canonical import canonical_json
-from tests.unit.verification.reports.making import KEYS, PEOPLE, Change, members, packed, signed, value_changed
+from tests.unit.verification.reports.making import KEYS, PEOPLE, TRUST, Change, members, packed, signed, value_changed
 
 FRAMES = "frames/line/one.v1.parquet"
 
 
-def checked(documents: Mapping[str, bytes], trusted: set[str] | None = None) -> Checked:
-    return verify_pack(memoryview(packed(documents)), trusted=trusted, say=lambda _: None)
+def checked(documents: Mapping[str, bytes], trust: Trust | None = None) -> Checked:
+    return verify_pack(memoryview(packed(documents)), trust=trust, say=lambda _: None)
 
 
 def wheres(result: Checked, kind: FindingKind) -> list[str]:
@@ -33,7 +34,7 @@ def wheres(result: Checked, kind: FindingKind) -> list[str]:
 
 def test_a_sound_pack_is_recomputed_from_its_frames(tmp_path: Path) -> None:
     """V-25: structure, hashes, frames, evaluation, figures and signatures fit."""
-    result = checked(members(tmp_path), {key.fingerprint for key in KEYS.values()})
+    result = checked(members(tmp_path), TRUST)
     assert result.findings == []
     assert (result.number, result.verdict, result.frames, result.rows) == ("VR-2026-000001", "pass", 18, 180)
     assert [(item.position, item.role, item.trusted) for item in result.signers] == [
@@ -54,7 +55,7 @@ def test_random_bytes_in_every_part_of_a_real_pack_are_named(tmp_path: Path) -> 
         place = chance.randrange(*parts[number % len(parts)])
         changed = bytearray(data)
         changed[place] ^= chance.randrange(1, 256)
-        findings = verify_pack(memoryview(changed), trusted=None, say=lambda _: None).findings
+        findings = verify_pack(memoryview(changed), trust=None, say=lambda _: None).findings
         assert [(item.kind, item.offset) for item in findings] == [(FindingKind.BYTE, place)], number
 
 
@@ -128,7 +129,7 @@ def _later(report: Any) -> Any:
         ("signatures.json", lambda s: [s[0], s[2]], FindingKind.SIGNATURE, "2 approved"),
         ("signatures.json", lambda s: s[1].update(name="Wang Fei") or s, FindingKind.SIGNATURE, "2 reviewed"),
         ("keys.json", lambda k: k[:2], FindingKind.SIGNATURE, "3 approved"),
-        ("keys.json", lambda _: [1], FindingKind.MEMBER, "documents"),
+        ("keys.json", lambda _: [1], FindingKind.SIGNATURE, "keys.json 1"),
     ],
 )  # fmt: skip
 def test_documents_altered_with_all_hashes_made_anew(
@@ -141,8 +142,8 @@ def test_documents_altered_with_all_hashes_made_anew(
 def test_a_report_signed_anew_by_strangers_is_told_by_the_trusted_keys(tmp_path: Path) -> None:
     """V-25: who forges everything consistently has still no trusted key; without any the fingerprints are shown for comparison."""
     documents = members(tmp_path)
-    trusted = {KEYS["li"].fingerprint, KEYS["wang"].fingerprint}
-    result = checked(documents, trusted)
+    known = {name: TRUST.keys[KEYS[name].fingerprint] for name in ("li", "wang")}
+    result = checked(documents, Trust({item.key.fingerprint: item for item in known.values()}, TRUST.policies))
     assert wheres(result, FindingKind.SIGNATURE) == ["3 approved"]
     assert [item.trusted for item in checked(documents).signers] == [None, None, None]
 
@@ -173,7 +174,8 @@ def test_another_engine_is_said_and_not_taken_for_a_contradiction(tmp_path: Path
     """V-25: figures of another release of the evaluator cannot be computed here; everything else is still checked."""
 
     def other(report: Any) -> Any:
-        report["document"]["evaluation"]["engine"] = "pilotline-evaluator/0"
+        for section in ("evaluation", "method"):
+            report["document"][section]["engine"] = "pilotline-evaluator/0"
         report["digest"] = report["issue"]["digest"] = document_digest(report["document"])
         return report
 
