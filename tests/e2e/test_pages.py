@@ -58,9 +58,26 @@ def test_a_verdict_leads_to_its_evidence_and_its_curve(found: dict[str, Any], vi
     assert "[" in page["legend"]
 
 
+@pytest.mark.parametrize("visit", ["en-light", "zh-dark"])
+def test_a_comparison_shows_every_column_and_calls_phases_by_their_titles(found: dict[str, Any], visit: str) -> None:
+    page = found["pages"][f"compare-{visit}"]  # V-21, L-5
+    assert page["clipped"] == 0
+    assert page["phases"] == (["Lined out", "Challenge"] if visit.startswith("en") else ["平稳运行", "扰动考核"])
+
+
+@pytest.mark.parametrize("visit", ["en-light", "zh-dark"])
+def test_a_wrong_address_is_a_page_with_a_way_back_and_a_telephone_shows_the_verdicts(
+    found: dict[str, Any], visit: str
+) -> None:
+    nowhere = found["pages"][f"nowhere-{visit}"]  # L-12
+    assert (nowhere["status"], nowhere["back"]) == (404, "/board")
+    assert nowhere["title"] == ("There is no such page" if visit.startswith("en") else "没有此页面")
+    assert found["pages"][f"narrow-{visit}"]["clipped"] == 0
+
+
 def test_no_page_has_an_error_or_an_accessibility_violation(found: dict[str, Any]) -> None:
     assert found["errors"] == []  # L-13: console errors, policy violations included
     assert found["violations"] == {name: [] for name in found["violations"]}  # L-13
-    assert len(found["violations"]) == 4
+    assert len(found["violations"]) == 6
     for name in found["violations"]:
         assert (PICTURES / f"{name}.png").stat().st_size > 10_000

@@ -57,6 +57,21 @@ async function visit(locale, scheme) {
     connection: await page.locator("#connection").getAttribute("data-state"),
   };
   await audit(page, `run-${tag}`);
+  await page.goto(`${base}/runs/${run}/compare?baseline=d00`);
+  await page.waitForSelector("#overlay canvas", { timeout: 15000 });
+  found.pages[`compare-${tag}`] = {
+    title: await page.locator("h1").innerText(),
+    clipped: await page.locator(".scroll").first().evaluate((box) => box.scrollWidth - box.clientWidth),
+    phases: await page.locator("tr[data-phase]").evaluateAll((rows) => [...new Set(rows.map((row) => row.dataset.phase))]),
+  };
+  await audit(page, `compare-${tag}`);
+  const nowhere = await context.newPage();
+  const answer = await nowhere.goto(`${base}/runs/nowhere`);
+  found.pages[`nowhere-${tag}`] = { status: answer.status(), title: await nowhere.locator("h1").innerText(), back: await nowhere.locator("main a.button").getAttribute("href") };
+  await nowhere.close();
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.goto(`${base}/board`);
+  found.pages[`narrow-${tag}`] = { clipped: await page.locator(".scroll").first().evaluate((box) => box.scrollWidth - box.clientWidth) };
   await context.close();
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from services.verification.entrypoints.web import texts
 from services.verification.entrypoints.web.bar import margin_bar
+from services.verification.entrypoints.web.reasons import REASONS, reason_text
 from services.verification.entrypoints.web.texts import Language, language
 from shared.kernel.times import DAY, HOUR, MINUTE, SECOND, from_rfc3339
 
@@ -44,6 +46,42 @@ def test_every_text_of_the_templates_has_a_chinese_one() -> None:
     assert len(written) > 30
     missing = {message for message in written if CHINESE.text(message) == message}
     assert not missing  # L-1, L-2
+
+
+def reasons_given() -> set[str]:
+    """The codes in the sources of evaluator, kinds and entries: what `undecided` may be, and the reasons of rulings and states."""
+    domain = WEB.parents[1] / "domain"
+    places: list[ast.expr] = []
+    for file in (domain / "judging.py", domain / "entries.py", *(domain / "kinds").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                places += [keyword.value for keyword in node.keywords if keyword.arg == "undecided"]
+                if isinstance(node.func, ast.Name) and node.func.id in ("_Ruling", "_state"):
+                    places += node.args[2:3]
+            elif isinstance(node, ast.FunctionDef) and node.name == "_lacking":
+                returned = [item.value for item in ast.walk(node) if isinstance(item, ast.Return)]
+                places += [value.elts[0] for value in returned if isinstance(value, ast.Tuple)]
+            elif (
+                isinstance(node, ast.Assign)
+                and isinstance(node.targets[0], ast.Name)
+                and node.targets[0].id == "reason"
+            ):
+                places.append(node.value)
+    constants = [node for place in places for node in ast.walk(place) if isinstance(node, ast.Constant)]
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def test_every_reason_has_a_sentence_in_both_languages() -> None:
+    """L-1"""
+    given = reasons_given()
+    assert {"gap", "no_window", "awaiting_result", "past_reference", "result_unit", "phase_not_run"} <= given
+    assert given <= set(REASONS)
+    state = {"quality": {"bad_samples": 3, "coverage": 0.5, "longest_gap": 90 * SECOND}}
+    for code in REASONS:
+        assert reason_text(code, "said", state, ENGLISH) == "said"
+        assert re.search("[\u4e00-\u9fff]", reason_text(code, "said", state, CHINESE)), code
+    assert reason_text("gap", "", state, CHINESE).startswith("连续 1\N{NARROW NO-BREAK SPACE}")
+    assert reason_text(None, "said", state, CHINESE) == ""
 
 
 def test_times_are_shown_in_the_lines_zone_and_kept_in_utc() -> None:

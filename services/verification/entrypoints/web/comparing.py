@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.verification.adapters.iteration_views import ChannelStatistics, Comparison, Overlay, RunColumn
+from services.verification.adapters.unit_signs import shown_unit
 from services.verification.domain.issues import Action, IssueState
 from services.verification.domain.iterations import PERCENTILES, CriterionComparison, Standing, Step
-from services.verification.entrypoints.web.presentation import WORDS, limit_lines
+from services.verification.entrypoints.web.presentation import WORDS, limit_lines, phase_titles
 from services.verification.entrypoints.web.texts import ABSENT, MINUS, Language
 from services.verification.issue_handlers import IssueView
 from shared.kernel.times import SECOND
@@ -53,10 +54,12 @@ class ComparedLine:
 
 @dataclass(frozen=True, slots=True)
 class StatisticLine:
+    """One run's; `span` is over how many lines channel and phase stand, 0 below the first of them."""
+
     channel: str
     phase: str
     run: str
-    first: bool
+    span: int
     numbers: tuple[str, ...]
 
 
@@ -82,7 +85,8 @@ class ComparePart:
 
 def show_comparison(found: Comparison, language: Language) -> ComparePart:
     runs = [column.run for column in found.columns]
-    rows = tuple(_row(item, runs, found, language) for item in found.criteria)
+    titles = titles_of(found, language)
+    rows = tuple(_row(item, runs, found, titles, language) for item in found.criteria)
     changes = [step.change for row in rows for step in row.steps[-1:]]
     return ComparePart(
         run=found.run,
@@ -90,6 +94,13 @@ def show_comparison(found: Comparison, language: Language) -> ComparePart:
         rows=rows,
         counts=tuple((language.text(word), changes.count(word)) for word in _CHANGES if changes.count(word)),
     )
+
+
+def titles_of(found: Comparison, language: Language) -> dict[str, str]:
+    """Phases by id, as the latest run that has them calls them."""
+    return {
+        name: title for column in found.columns for name, title in phase_titles(column.head.phases, language).items()
+    }
 
 
 _STATES = {
@@ -121,13 +132,15 @@ def _column(column: RunColumn, language: Language) -> ColumnLine:
     )
 
 
-def _row(item: CriterionComparison, runs: Sequence[str], found: Comparison, language: Language) -> ComparedLine:
+def _row(
+    item: CriterionComparison, runs: Sequence[str], found: Comparison, titles: dict[str, str], language: Language
+) -> ComparedLine:
     names = found.names[item.criterion]
     unit = list(item.standings.values())[-1].unit
     return ComparedLine(
         criterion=item.criterion,
         title=language.local_name(dict(names.title)),
-        phase=names.phase,
+        phase=titles.get(names.phase, names.phase),
         sides=tuple(_side(item.standings.get(run), language) for run in runs),
         steps=tuple(_step(item.steps[run], unit, language) for run in runs if run in item.steps),
     )
@@ -161,15 +174,21 @@ def statistic_heads(language: Language) -> tuple[str, ...]:
     )
 
 
-def statistic_lines(found: Sequence[ChannelStatistics], language: Language) -> tuple[StatisticLine, ...]:
+def statistic_lines(
+    found: Sequence[ChannelStatistics], titles: dict[str, str], language: Language
+) -> tuple[StatisticLine, ...]:
     lines = []
     for item in found:
         for number, (run, seen) in enumerate(item.runs.items()):
             percentiles = seen.percentiles or (None,) * len(PERCENTILES)
             values = (seen.mean, seen.sd, seen.minimum, *percentiles, seen.maximum)
             numbers = (str(seen.count), *(language.number(value, "", 4) for value in values))
-            channel = f"{item.channel} [{item.unit}]"
-            lines.append(StatisticLine(channel, item.phase, run, number == 0, numbers))
+            channel = f"{item.channel} ({shown_unit(item.unit)})"
+            lines.append(
+                StatisticLine(
+                    channel, titles.get(item.phase, item.phase), run, 0 if number else len(item.runs), numbers
+                )
+            )
     return tuple(lines)
 
 

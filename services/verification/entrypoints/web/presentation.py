@@ -24,6 +24,7 @@ from services.verification.adapters.views import (
 )
 from services.verification.domain.entries import ENTERED
 from services.verification.entrypoints.web.bar import margin_bar
+from services.verification.entrypoints.web.reasons import reason_text
 from services.verification.entrypoints.web.texts import ABSENT, Language
 from shared.contracts.lifecycle import Baseline
 from shared.kernel.times import SECOND, Micros
@@ -108,6 +109,7 @@ class Detail:
 
 def board_line(row: BoardRow, language: Language) -> BoardLine:
     left = None if row.next_decision is None or row.newest is None else max(row.next_decision - row.newest, 0)
+    newest = _within(row)
     return BoardLine(
         run=row.run,
         version=row.version,
@@ -119,10 +121,16 @@ def board_line(row: BoardRow, language: Language) -> BoardLine:
         phase_text=_phase_text(row, language),
         counts=" · ".join(f"{language.text(word)} {row.counts[word]}" for word in WORDS if row.counts.get(word)),
         next_decision=ABSENT if row.ended_at is not None else language.duration(left),
-        newest=language.instant(row.newest),
-        newest_utc=language.utc(row.newest),
+        newest=language.instant(newest),
+        newest_utc=language.utc(newest),
         gaps=row.gaps,
     )
+
+
+def _within(row: BoardRow) -> Micros | None:
+    """The newest sample of the run's streams; what came before the run began is none of its data."""
+    begun = row.newest is not None and row.started_at is not None and row.newest >= row.started_at
+    return row.newest if begun else None
 
 
 def head(view: RunView, language: Language) -> Head:
@@ -147,7 +155,7 @@ def head(view: RunView, language: Language) -> Head:
 
 
 def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Language) -> CriterionLine:
-    titles = _titles(phases, language)
+    titles = phase_titles(phases, language)
     return CriterionLine(
         criterion=row.criterion,
         version=row.version,
@@ -155,7 +163,7 @@ def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Lan
         title=language.local_name(dict(row.title)),
         phase=titles.get(row.phase, row.phase),
         level=_level(row.state, language),
-        reason=row.detail if row.reason else "",
+        reason=reason_text(row.reason, row.detail, row.state, language),
         bar=_bar(row, language),
         margin=language.number(row.margin, row.unit),
         worst=language.instant(row.worst_at),
@@ -163,7 +171,8 @@ def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Lan
     )
 
 
-def _titles(phases: Sequence[PhaseView], language: Language) -> dict[str, str]:
+def phase_titles(phases: Sequence[PhaseView], language: Language) -> dict[str, str]:
+    """By the phase's id."""
     return {phase.id: language.local_name(dict(phase.title)) for phase in phases}
 
 
@@ -175,7 +184,7 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         ("Outcome", language.text(row.word)),
         ("Level (ILAC-G8)", _level(state, language)),
         ("Probability of conformity", _percent(state.get("conformity_probability"), language)),
-        ("Reason", row.detail if row.reason else ""),
+        ("Reason", reason_text(row.reason, row.detail, state, language)),
         ("Margin", language.number(row.margin, row.unit)),
         ("Margin can still lie in", _interval(row, language)),
         ("Share of tolerance", "" if row.share is None else language.number(100 * row.share, "%", 2)),
@@ -242,7 +251,7 @@ def _value(value: Any) -> str:
 
 def curve_document(curve: CurveData, phases: Sequence[PhaseView], language: Language) -> dict[str, Any]:
     """What curves.js draws: seconds on the x axis, null at a gap."""
-    titles = _titles(phases, language)
+    titles = phase_titles(phases, language)
     return {
         "channel": curve.channel,
         "unit": curve.unit,

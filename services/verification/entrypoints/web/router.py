@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from services.verification.adapters.issue_store import IssueStore
@@ -40,7 +41,37 @@ _POLICY: Final = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-router = APIRouter(include_in_schema=False)
+_NO_STATISTICS: Final = {
+    "run_not_started": "The run has not started.",
+    "statistics_too_long": "The phases hold too many samples for statistics on a page; ask the API for one channel.",
+}
+_WRONG: Final = {
+    404: "There is no such page",
+    503: "The database does not answer",
+}
+
+
+class _Page(APIRoute):
+    """A person who asks for a page gets a page also when it is refused; a script gets the problem document."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                if "text/html" not in request.headers.get("accept", ""):
+                    raise
+                request.scope["pilotline_code"] = problem.code
+                reader = _reader(request, "UTC")
+                title = reader.text(_WRONG.get(problem.status, "This cannot be shown"))
+                return _html(request, reader, "problem.html", status=problem.status, title=title, problem=problem)
+
+        return answered
+
+
+router = APIRouter(include_in_schema=False, route_class=_Page)
 _templates = Environment(
     loader=FileSystemLoader(_HERE / "templates"),
     autoescape=select_autoescape(),
@@ -181,9 +212,9 @@ async def compare_page(request: Request, run: str, baseline: str = "", c: str = 
         "compare.html",
         part=comparing.show_comparison(found, reader),
         item=f"{view.head.item} {view.head.item_revision}",
-        statistics=comparing.statistic_lines(statistics, reader),
+        statistics=comparing.statistic_lines(statistics, comparing.titles_of(found, reader), reader),
         statistic_heads=comparing.statistic_heads(reader),
-        statistics_note=note,
+        statistics_note=reader.text(note) if note else "",
         issues=[comparing.issue_line(issue, titles, reader) for issue in issues],
         chosen=c,
         baseline=baseline,
@@ -195,7 +226,12 @@ async def compare_page(request: Request, run: str, baseline: str = "", c: str = 
 async def overlay(request: Request, run: str, criterion: str, baseline: str = "", points: int = 400) -> Response:
     view = await _view(request, run)
     iterations: Iterations = request.app.state.iterations
-    found = await iterations.overlay(run, criterion=criterion, baseline=baseline or None, points=points)
+    try:
+        found = await iterations.overlay(run, criterion=criterion, baseline=baseline or None, points=points)
+    except Problem as problem:
+        if problem.code != "run_not_started":
+            raise
+        return JSONResponse({"curves": []}, headers={"Cache-Control": "no-store"})
     assert found is not None  # the view is there
     document = comparing.overlay_document(found, _reader(request, view.head.zone))
     return JSONResponse(document, headers={"Cache-Control": "no-store"})
@@ -208,9 +244,9 @@ async def _statistics(
     try:
         return await iterations.statistics(run, baseline=baseline) or (), ""
     except Problem as problem:
-        if problem.code not in ("run_not_started", "statistics_too_long"):
+        if problem.code not in _NO_STATISTICS:
             raise
-        return (), problem.detail
+        return (), _NO_STATISTICS[problem.code]
 
 
 @router.get("/runs/{run}/curve", name="pages.curve")
@@ -285,7 +321,7 @@ def _link(request: Request, name: str, query: dict[str, str | None]) -> str:
     return request.url_for(f"pages.{name}").path + (f"?{urlencode(given)}" if given else "")
 
 
-def _html(request: Request, reader: Language, template: str, **values: Any) -> Response:
+def _html(request: Request, reader: Language, template: str, *, status: int = 200, **values: Any) -> Response:
     body = _templates.get_template(template).render(
         _=reader.text,
         word_text=reader.text,
@@ -298,7 +334,7 @@ def _html(request: Request, reader: Language, template: str, **values: Any) -> R
         switch_language=_switch(request),
         **({"live": "", "cursor": ""} | values),
     )
-    response = Response(body, media_type="text/html; charset=utf-8")
+    response = Response(body, status, media_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"

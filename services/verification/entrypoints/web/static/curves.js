@@ -29,7 +29,7 @@ if (holder && window.uPlot) {
       ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.textAlign = "left";
       ctx.textBaseline = "bottom";
-      ctx.fillText(phase.name, Math.max(left, bbox.left) + 4 * devicePixelRatio, bbox.top + bbox.height - 8 * devicePixelRatio);
+      ctx.fillText(phase.name, Math.max(left, bbox.left) + 4 * devicePixelRatio, bbox.top + 14 * devicePixelRatio);
     }
     ctx.strokeStyle = token("--late");
     ctx.lineWidth = devicePixelRatio;
