@@ -20,7 +20,7 @@ from shared.contracts.registry import Stream
 from shared.kernel.canonical import canonical_json, digest, sha256_hex
 from shared.kernel.errors import Problem
 
-_LATER = frozenset({"worst_unit"})
+_LATER = frozenset({"worst_unit", "measured"})
 """Fields of a result that reports of earlier versions do not hold."""
 
 

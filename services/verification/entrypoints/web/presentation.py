@@ -22,6 +22,7 @@ from services.verification.adapters.views import (
     Position,
     RunView,
 )
+from services.verification.domain.computed import SLACKS
 from services.verification.domain.entries import ENTERED
 from services.verification.entrypoints.web.bar import margin_bar
 from services.verification.entrypoints.web.texts import ABSENT, Language
@@ -180,7 +181,8 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         ("Margin can still lie in", _interval(row, language)),
         ("Share of tolerance", "" if row.share is None else language.number(100 * row.share, "%", 2)),
         ("Value of the run before", _pinned(found.previous, language)),
-        ("Worst value", "" if row.worst_value is None else _reading(row, language)),
+        ("Measured", "" if row.measured is None else language.number(row.measured.value, row.measured.unit, 4)),
+        (_worst(row), "" if row.worst_value is None else _reading(row, language)),
         ("Earliest decision", "" if row.decided_at is None else language.instant(row.decided_at)),
         ("Time margin", _span(state.get("time_margin"), language)),
         ("Time out of band", _span(state.get("time_out"), language)),
@@ -298,6 +300,11 @@ def _interval(row: CriterionRow, language: Language) -> str:
 
 def _reading(row: CriterionRow, language: Language) -> str:
     return f"{language.number(row.worst_value, row.worst_unit, 4)} @ {language.instant(row.worst_at)}"
+
+
+def _worst(row: CriterionRow) -> str:
+    """What the worst value is: of a tolerance that is counted down it is what was left."""
+    return "Least left of the tolerance" if row.kind in SLACKS else "Worst value"
 
 
 def _pinned(previous: Baseline | None, language: Language) -> str:
