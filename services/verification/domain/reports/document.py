@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from services.verification.domain.criteria.temporal import FORMULA_KINDS
 from services.verification.domain.reports.facts import Deviation, RunFacts
 from services.verification.domain.reports.profile import Particulars, Profile
 from services.verification.domain.reports.results import clauses_of, results_of
@@ -28,11 +29,33 @@ STATEMENTS = {
         "en": "This report shall not be reproduced except in full without the written approval of the laboratory.",
         "zh": "未经本实验室书面批准，不得部分复制本报告。",
     },
-    "comparison": {
-        "en": "Conformity is decided with unrounded values; shown values are rounded. A value equal to its limit conforms.",
-        "zh": "符合性以未修约值判定，报告中所列数值为修约值；等于限值即为符合。",
+}
+_COMPARISON = {
+    "rounding": {
+        "en": "Conformity is decided with unrounded values; results are rounded for this report, requirements and uncertainties are not.",
+        "zh": "符合性以未修约值判定；报告中的结果为修约值，要求与不确定度未经修约。",
+    },
+    "simple": {
+        "en": "Under simple acceptance a value equal to its limit conforms.",
+        "zh": "按简单接受规则，等于限值即为符合。",
+    },
+    "drawn_in": {
+        "en": "Where a guard band or a minimum probability draws the limit in, a value equal to the limit drawn in conforms;"
+        " one between it and the agreed limit does not.",
+        "zh": "采用保护带或最低合格概率而收紧限值时，等于收紧后的限值即为符合；介于其与约定限值之间的不符合。",
+    },
+    "four_level": {
+        "en": "Under four levels a value inside its limit by less than w, or equal to it, conforms conditionally.",
+        "zh": "按四级判定，限值以内且距限值不足 w 或等于限值的，为有条件符合。",
+    },
+    "conditions": {
+        "en": "In conditions, ≤ and ≥ hold at the limit, < and > do not; by this it is also decided whether what is forbidden has occurred.",
+        "zh": "条件中，等于限值时 ≤ 与 ≥ 成立，< 与 > 不成立；禁止的情形是否出现亦按此判定。",
     },
 }
+_DRAWN_IN = frozenset({"guard_band", "min_probability"})
+_OF_CONDITIONS = FORMULA_KINDS | {"count", "success_rate", "mtbf"}
+"""Kinds that judge conditions, whose limits lie in the conditions."""
 
 
 def compose(
@@ -100,11 +123,25 @@ def compose(
         "externals": [item.model_dump() for item in particulars.externals],
         "opinions": _optional(particulars.opinions),
         "remark": _optional(profile.remark),
-        "statements": STATEMENTS,
+        "statements": {**STATEMENTS, "comparison": comparison_of(facts.criteria["criteria"])},
         "signatures": [str(role) for role in type_.signatures],
         "evaluation": facts.evaluation.document(),
         "evidence": dict(evidence),
         "replaces": None if replaces is None else dict(replaces),
+    }
+
+
+def comparison_of(criteria: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """How values at a limit are judged, for the kinds and decision rules of these criteria and no other."""
+    rules = {item["decision"]["rule"] for item in criteria if item["kind"] not in _OF_CONDITIONS}
+    said = ["rounding"]
+    said += ["simple"] if "simple" in rules else []
+    said += ["drawn_in"] if rules & _DRAWN_IN else []
+    said += ["four_level"] if "four_level" in rules else []
+    said += ["conditions"] if any(item["kind"] in _OF_CONDITIONS for item in criteria) else []
+    return {
+        "en": " ".join(_COMPARISON[key]["en"] for key in said),
+        "zh": "".join(_COMPARISON[key]["zh"] for key in said),
     }
 
 
