@@ -76,6 +76,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "covered": ("covered", "已覆盖"),
     "least_left": ("left of the tightest demand", "最紧要求的剩余"),
     "margin": ("Margin", "裕度"),
+    "channel": ("Channel", "通道"),
     "rule": ("Decision rule", "判定规则"),
     "uncertainty": ("Expanded uncertainty U", "扩展不确定度 U"),
     "source": ("Source", "来源"),

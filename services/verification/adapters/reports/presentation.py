@@ -290,7 +290,7 @@ class _Presentation:
                 )
         columns = (
             ("criterion", "4"),
-            ("signal", "4"),
+            ("channel", "4"),
             ("uncertainty", "5r"),
             ("source", "5"),
             ("calibration_due", "4"),
@@ -331,7 +331,7 @@ class _Presentation:
         return [
             self._table(
                 (("stream", "5"), ("frames", "2r"), ("rows", "2r"), ("late", "2r"), ("gaps", "4r"), ("quarantined", "4"),
-                 ("conflicts", "2r")),
+                 ("conflicts", "3r")),
                 streams,
             ),
             self._table(
@@ -347,10 +347,10 @@ class _Presentation:
             for item in document["deviations"]
         ]  # fmt: skip
         columns = (
-            ("deviation", "3"),
+            ("deviation", "4"),
             ("criterion", "3"),
             ("kind", "3"),
-            ("reason", "6"),
+            ("reason", "9"),
             ("recorded_by", "4"),
             ("accepted_by", "4"),
         )

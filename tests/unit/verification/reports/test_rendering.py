@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from services.verification.adapters.reports.fonts import check_characters, find_fonts
+from services.verification.adapters.reports.fonts import check_characters, find_fonts, missing_characters, texts_of
 from services.verification.adapters.reports.labels import Words
 from services.verification.adapters.reports.presentation import present
 from services.verification.adapters.reports.rendering import html, pdf
@@ -144,7 +144,7 @@ def test_a_missing_font_or_character_is_an_error_with_remedy(tmp_path: Path) -> 
         pdf(made, signatures, "zh", places=[tmp_path])
     assert caught.value.code == "report_font_missing"
     assert "fonts-noto-cjk" in str(caught.value.remedy)
-    font = find_fonts()[0]
+    font = [find_fonts()[0]]
     check_characters(["中试验证 °C ≤ ≥ − · ∞ é"], font)
     with pytest.raises(Unavailable) as caught:
         check_characters(["valve \N{ROCKET}"], font)
@@ -152,6 +152,77 @@ def test_a_missing_font_or_character_is_an_error_with_remedy(tmp_path: Path) -> 
     made, signatures = report(opinions={"en": "\N{ROCKET}", "zh": "\N{ROCKET}"})
     with pytest.raises(Unavailable):
         pdf(made, signatures, "en")
+
+
+def printed(data: bytes) -> str:
+    """The text that people copy from a PDF."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    return subprocess.run(["pdftotext", "-", "-"], input=data, capture_output=True, check=True).stdout.decode()
+
+
+def test_what_is_copied_from_a_page_is_what_was_signed() -> None:
+    """V-23, V-24: lines end inside digests and addresses without a character that is not in them."""
+    contact = {"en": "first.last_of_somebody@department.example.com", "zh": "联系人"}
+    made, signatures = report()
+    made["document"]["customer"]["contact"] = contact
+    text = printed(pdf(made, signatures, "en"))
+    assert "\u200b" not in text
+    whole = "".join(text.split())
+    for wanted in (made["document"]["method"]["criteria_digest"], signatures[0]["signature"], contact["en"]):
+        assert wanted in whole
+
+
+def test_a_reason_longer_than_a_page_is_printed_to_its_end() -> None:
+    """V-23: 7.8.2.1 n: deviations may take 4000 characters; no heading stands alone, no identifier over its neighbour."""
+    identifier = "3f2b8c1e-9a47-4d0c-8e21-5b6a7c9d0e1f"
+    reason = " ".join(f"word{number}" for number in range(500))
+    deviation = {"id": identifier, "criterion": "c0", "kind": "procedure", "reason": reason, "recorded_by": "li",
+                 "recorded_at": 0, "accepted_by": "wang", "accepted_at": 5}  # fmt: skip
+    assert 3700 < len(reason) < 4000
+    made, signatures = report(deviations=[deviation])
+    for results in (1, 8, 12):
+        made["document"]["results"] = (made["document"]["results"] * 12)[:results]
+        text = printed(pdf(made, signatures, "en"))
+        assert set(reason.split()) <= set(text.split())
+        assert identifier.replace("-", "") in "".join(text.split()).replace("-", "")
+        assert identifier not in text
+        for page in text.split("\f")[:-1]:
+            assert not page.rstrip().splitlines()[-3].startswith("8"), page
+
+
+def test_signs_that_the_first_font_lacks_come_from_the_second(tmp_path: Path) -> None:
+    """V-23: units of chemistry are printed; a report without them is the same with and without the second font."""
+    chemistry = "CO₂ 0.5 mol·L⁻¹, 3 ⋅ 10⁵, Michał"
+    made, signatures = report(opinions={"en": chemistry, "zh": chemistry})
+    assert "mol·L⁻¹" in printed(pdf(made, signatures, "en"))
+    with pytest.raises(Unavailable) as caught:
+        pdf(made, signatures, "en", second=[tmp_path])
+    assert (caught.value.code, "fonts-dejavu-core" in str(caught.value.remedy)) == ("report_character_missing", True)
+    made, signatures = report()
+    assert pdf(made, signatures, "zh", second=[tmp_path]) == pdf(made, signatures, "zh")
+
+
+def test_texts_are_found_with_their_fields() -> None:
+    """V-23: what cannot be printed is refused by the name of its field."""
+    tree = {"opinions": {"en": "a"}, "results": [{"title": {"zh": "乙"}, "margin": 1.5}]}
+    assert list(texts_of(tree)) == [("opinions.en", "a"), ("results[0].title.zh", "乙")]
+    assert missing_characters(["a\N{ROCKET}", "乙\n"], [find_fonts()[0]]) == ["\N{ROCKET}"]
+
+
+@pytest.mark.parametrize(("language", "page"), [("en", '"Page " counter(page)'), ("zh", '"第 " counter(page)')])
+def test_the_html_on_paper_has_number_and_page_and_its_whole_width(language: str, page: str) -> None:
+    """V-23: 7.8.2.1 d; the last column of a table is not cut off, a name cannot leave the style sheet."""
+    made, signatures = report()
+    made["document"]["laboratory"]["name"] = dict.fromkeys(("en", "zh"), '"} </style><i>')
+    text = html(made, signatures, language)
+    style = text[: text.index("</style>")]
+    assert "VR-2026-000042" in style[style.index("@page") :]
+    assert page in style
+    assert "counter(pages)" in style
+    assert ".scroll { overflow: visible; }" in style[style.index("@media print") :]
+    assert "<i>" not in text
+    assert r"\22 \7d  \3c \2f style\3e \3c i\3e " in style
 
 
 def test_long_tables_break_over_pages() -> None:
