@@ -247,7 +247,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "field_min_trials": ("trials at least", "试验次数不少于"),
     "field_failure": ("failure", "失效"),
     "field_operating": ("operating", "运行状态"),
-    "field_of": ("holds", "成立条件"),
+    "field_of": ("condition", "条件"),
     "field_trigger": ("trigger", "触发条件"),
     "field_answer": ("answer", "响应"),
     "field_after": ("after", "不早于"),

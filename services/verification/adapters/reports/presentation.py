@@ -162,7 +162,7 @@ class _Presentation:
             self._table(
                 (
                     ("criterion", "5"),
-                    ("requirement", "6"),
+                    ("requirement", "7"),
                     ("result", "6r"),
                     ("margin", "4r"),
                     ("rule", "4"),

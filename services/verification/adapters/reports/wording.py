@@ -21,6 +21,10 @@ _INFIX = {
     "<=": " \N{LESS-THAN OR EQUAL TO} ", ">=": " \N{GREATER-THAN OR EQUAL TO} ", "<": " < ", ">": " > ", "implies": " implies ",
 }  # fmt: skip
 _TEMPORAL = ("rise", "fall", "not", "always", "eventually", "historically", "once", "until", "since")
+_PLAIN = 1e15
+"""Results up to which no digit before the point is rounded away."""
+_LEAST = 1e-300
+"""Below it is the margin of a strict comparison at equality, the smallest number there is."""
 _LONGEST = 21
 """Characters up to which a number is written without an exponent."""
 _USUAL = (("windows", "phase"), ("min_count", 1), ("clock_in_hold", "run"))
@@ -139,13 +143,13 @@ def exact(value: float | str) -> str:
 
 
 def number(value: float | str, digits: int = 4) -> str:
-    """Rounded to significant digits, whole numbers kept whole, with a true minus; the verdict used the unrounded value."""
+    """Rounded to significant digits, but never before the decimal point, with a true minus; the verdict used the unrounded value."""
     if isinstance(value, str):
         return {"Infinity": "\N{INFINITY}", "-Infinity": f"{_MINUS}\N{INFINITY}", "NaN": ABSENT}.get(value, value)
-    text = (
-        str(value) if isinstance(value, int) or (value == int(value) and abs(value) < 1e15) else f"{value:.{digits}g}"
-    )
-    text = text.removesuffix(".0")
+    if abs(value) < _LEAST or (abs(value) < _PLAIN and (abs(value) >= 10**digits or value == int(value))):
+        text = f"{round(value)}"
+    else:
+        text = f"{value:.{digits}g}"
     if "e" in text:
         mantissa, exponent = text.split("e")
         text = f"{mantissa} · 10^{int(exponent)}"

@@ -247,6 +247,9 @@ def test_numbers_and_demands_read_as_people_write_them() -> None:
         "∞",
         "3",
     ]
+    assert [number(value) for value in (12345.6, -0.0, 5e-324, 99999.9, 1e15, 7.0000001)] == [
+        "12346", "0", "0", "100000", "1 · 10^15", "7",
+    ]  # fmt: skip
     say = Wording("en", "UTC")
     demands = json.loads(
         '[{"name":"signal","value":{"op":"difference","of":["a.x","b.y"]}},{"name":"high","value":{"value":5.0,"unit":"Cel"}},'
