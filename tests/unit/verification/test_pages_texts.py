@@ -9,6 +9,7 @@ import pytest
 
 from services.verification.entrypoints.web import texts
 from services.verification.entrypoints.web.bar import margin_bar
+from services.verification.entrypoints.web.presentation import written
 from services.verification.entrypoints.web.texts import Language, language
 from shared.kernel.times import DAY, HOUR, MINUTE, SECOND, from_rfc3339
 
@@ -44,6 +45,12 @@ def test_every_text_of_the_templates_has_a_chinese_one() -> None:
     assert len(written) > 30
     missing = {message for message in written if CHINESE.text(message) == message}
     assert not missing  # L-1, L-2
+
+
+def test_limits_are_shown_as_they_were_published() -> None:
+    """V-23: every digit, on the page as in the report."""
+    band = {"kind": "band", "signal": "a.x", "high": {"value": 12345.675, "unit": "kPa"}}
+    assert written(band) == "kind band · signal a.x · high 12345.675 kPa"
 
 
 def test_times_are_shown_in_the_lines_zone_and_kept_in_utc() -> None:

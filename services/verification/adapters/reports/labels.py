@@ -259,7 +259,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "field_during": ("during", "期间条件"),
     "field_attachment": ("file", "附件"),
     "field_second_person": ("second person", "第二人确认"),
-    "field_previous_run": ("of the run", "所属运行"),
     "field_multiplier": ("multiplier", "倍数"),
     "field_coverage_factor": ("coverage factor k", "包含因子 k"),
     "field_probability": ("probability", "概率"),

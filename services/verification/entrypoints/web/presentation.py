@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from services.verification.adapters.reports.store import Report
+from services.verification.adapters.reports.wording import exact
 from services.verification.adapters.views import (
     BoardRow,
     Bounds,
@@ -235,7 +236,7 @@ def _value(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
     if set(value) == {"value", "unit"}:
-        return f"{value['value']:g} {value['unit']}"
+        return f"{exact(value['value'])} {value['unit']}"
     if "mean" in value and "sd" in value:
         return f"({len(value['mean'])} points, {_value(value['step'])} apart, of {len(value['runs'])} runs)"
     parts = [f"{key.replace('_', ' ')} {_value(part)}" for key, part in value.items() if part is not None]
