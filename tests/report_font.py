@@ -1,4 +1,4 @@
-"""The font that PDF reports need, for tests: installed as `pilotline up` does it, or the test says what is missing."""
+"""The fonts that PDF reports need, for tests: installed as `pilotline up` does it, or the test says what is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from deploy.local.apt import can_install, install
 
 def have_report_font() -> None:
     """Raises AssertionError with the package's name on a machine where nothing can be installed."""
-    if tools.FONT.present():
+    missing = [font.package for font in (tools.FONT, tools.SIGNS) if not font.present()]
+    if not missing:
         return
-    assert can_install(), f"install {tools.FONT.package}"
-    install([tools.FONT.package], Path(tempfile.mkdtemp()) / "install.log")
+    assert can_install(), f"install {' '.join(missing)}"
+    install(missing, Path(tempfile.mkdtemp()) / "install.log")

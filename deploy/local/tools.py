@@ -33,6 +33,12 @@ class Tool:
 FONT = Tool(
     "font for PDF reports", "fonts-noto-cjk", "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", needed=False
 )
+SIGNS = Tool(
+    "font for subscripts in PDF reports",
+    "fonts-dejavu-core",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+    needed=False,
+)
 TOOLS = (
     Tool("java", "openjdk-17-jre-headless"),
     Tool("mvn", "maven"),
@@ -41,6 +47,7 @@ TOOLS = (
     Tool("certificates", "ca-certificates", "/etc/ssl/certs"),
     Tool("Debian's keys", "debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
     FONT,
+    SIGNS,
 )
 
 

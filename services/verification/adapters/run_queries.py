@@ -16,7 +16,7 @@ from services.verification.adapters.views import (
     PhaseView,
     TransitionRow,
 )
-from services.verification.domain.computed import worst_unit
+from services.verification.domain.computed import measured, worst_unit
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import Channels, conversion_between
 from shared.contracts.lifecycle import Baseline, PinnedStream
@@ -171,6 +171,7 @@ async def criterion_rows(
                 worst_at=state["worst_at"],
                 worst_value=state["worst_value"],
                 worst_unit=worst_unit(document, state["unit"], channels),
+                measured=measured(document, state),
                 decided_at=state["decided_at"],
                 frontier=_micros(frontier),
                 reason=reason,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.verification.domain.computed import Measured
 from services.verification.ports import Deviation, ResultEntry
 from shared.contracts.lifecycle import Baseline
 from shared.kernel.times import Micros
@@ -129,8 +130,8 @@ class BoardPage:
 @dataclass(frozen=True, slots=True)
 class CriterionRow:
     """A criterion as the worker last said. `margin`, `low` and `high` are in `unit`; `low`/`high` may be infinite. `worst_value` is in
-    `worst_unit`: the signal's where the margin is a time or a share. `limits` are in the unit of the signal (None where the kind has none).
-    `state` is everything the evaluator said, as JSON."""
+    `worst_unit`: the signal's where the margin is a time or a share. `measured` is what was measured, where that is not the worst value.
+    `limits` are in the unit of the signal (None where the kind has none). `state` is everything the evaluator said, as JSON."""
 
     criterion: str
     clause: str
@@ -148,6 +149,7 @@ class CriterionRow:
     worst_at: Micros | None
     worst_value: float | None
     worst_unit: str
+    measured: Measured | None
     decided_at: Micros | None
     frontier: Micros | None
     reason: str | None

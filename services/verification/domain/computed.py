@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from services.verification.domain.conditions import condition_node, margin_unit
@@ -38,11 +39,23 @@ from services.verification.domain.signals import (
 from services.verification.domain.temporal import formula_signal
 from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Invalid
+from shared.kernel.times import SECOND
 
 Program = tuple[Operation, ...]
 
 _LEVELS = frozenset({"longest_excursion", "cumulative_time_out", "fraction_in_band", "envelope"})
 """Kinds whose worst value is a value of the signal, although their margin may be a time or a share."""
+
+SLACKS = frozenset({"balance", "setpoint_band", "uniformity"})
+"""Kinds whose signal is what is left of an allowance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value that was measured, with its unit."""
+
+    value: float
+    unit: str
 
 
 def signal_of(criterion: Any, channels: Channels, where: str) -> SignalPlan:
@@ -67,6 +80,37 @@ def signal_of(criterion: Any, channels: Channels, where: str) -> SignalPlan:
 def worst_unit(criterion: Any, unit: str, channels: Channels) -> str:
     """The unit of a result's worst value; `unit` is that of its margin."""
     return signal_of(criterion, channels, "criterion").unit if criterion.kind in _LEVELS else unit
+
+
+def measured(criterion: Any, result: Mapping[str, Any]) -> Measured | None:
+    """What was measured, where a result's worst value is something else: what is left of an allowance, or a value beside a demand on time.
+
+    None where it is the worst value, where nothing was measured, and of an allowance that is a share of the signal: there the worst slack
+    does not say what it was a share of. `result` is an evaluation's, as digested.
+    """
+    if criterion.kind in SLACKS:
+        allowed = _allowed(criterion, result["unit"])
+        left = result["worst_value"]
+        return None if allowed is None or left is None else Measured(max(allowed - left, 0.0), result["unit"])
+    if not result["quality"]["coverage"]:
+        return None
+    if criterion.kind == "longest_excursion":
+        allowed_time = round(convert(criterion.at_most, "us", "criterion.at_most", difference=True))
+        return Measured((allowed_time - result["time_margin"]) / SECOND, "s")
+    if criterion.kind == "cumulative_time_out" or (criterion.kind == "envelope" and criterion.at_most is not None):
+        return Measured(result["time_out"] / SECOND, "s")
+    if criterion.kind == "fraction_in_band" and result["margin"] is not None:
+        return Measured(criterion.at_least + result["margin"], "1")
+    return None
+
+
+def _allowed(criterion: Any, unit: str) -> float | None:
+    """The allowance that the signal of the criterion is counted down from; None where it is a share of another signal."""
+    if isinstance(criterion, Uniformity):
+        return criterion.at_most
+    name = "within" if isinstance(criterion, SetpointBand) else "limit"
+    quantity = getattr(criterion, name)
+    return None if quantity is None else convert(quantity, unit, f"criterion.{name}", difference=True)
 
 
 def setpoint_slack(criterion: SetpointBand, channels: Channels, where: str) -> SignalPlan:

@@ -92,6 +92,7 @@ async def test_clocks_stop_in_held_where_a_criterion_says_so(rig: Rig) -> None:
     assert running == dict.fromkeys(running, "fail")
     excursion = (await rig.client.get("/v1/runs/r/criteria/excursion-run")).json()["row"]
     assert (excursion["unit"], excursion["worst_unit"], excursion["worst_value"]) == ("s", "kPa", 0.0)
+    assert excursion["measured"] == {"value": float(RESTARTED - HELD), "unit": "s"}
     curve = (await rig.client.get("/v1/runs/r/curve?criterion=excursion-run")).json()
     assert (curve["unit"], curve["worst"]) == ("kPa", [T0 + HELD * SECOND, 0.0])
     assert document["evaluations"][-1]["digest"] == document["evaluations"][-2]["digest"]

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from services.cli import main
 from services.verification.domain.reports.archive import read_layout
 from services.verification.domain.reports.pack import attachment_name
+from services.verification.domain.reports.profile import load_particulars
 from tests.integration.verification.rig import Batch, Rig, batches, until
 from tests.integration.verification.test_entries import begin as begin_with_people
 from tests.integration.verification.test_entries import second_person
@@ -92,6 +93,13 @@ async def test_a_report_from_draft_to_a_pack_that_a_stranger_verifies(desk: Desk
     made = await desk.draft()
     assert made.startswith("p/VR-")
     number = made.split()[0]
+
+    balance = (await rig.client.get("/v1/runs/r/criteria/balance")).json()["row"]
+    assert (balance["worst_value"], balance["measured"]) == (24.0, {"value": 1.0, "unit": "kg/h"})
+    evidence = (await rig.client.get("/runs/r/criteria/balance/evidence?lang=en")).text
+    assert ("Measured" in evidence, "Least left of the tolerance" in evidence) == (True, True)
+    document = json.loads(await desk.call("show", number, "--json"))["document"]
+    assert {item["criterion"]: item.get("measured") for item in document["results"]}["balance"] == balance["measured"]
 
     await desk.call("issue", number, code=1)
     for person in ROLES:
@@ -177,8 +185,11 @@ async def test_keys_unknown_revoked_and_clocks_that_are_off(desk: Desk, rig: Rig
     assert (answer.status_code, answer.json()["code"]) == (404, "signature_key_unknown")
     wang = next(key for key in keys if key["person"] == "wang")
     late = {**statement, "key": wang["fingerprint"], "signer": "wang"}
-    answer = await rig.client.post(f"/v1/reports/{number}/signatures", json={"signature": late})
-    assert (answer.status_code, answer.json()["code"]) == (422, "signature_time")
+    for signed_at in (5, 999999999999999999999999, -(10**30)):
+        body = {"signature": late | {"signed_at": signed_at}}
+        answer = await rig.client.post(f"/v1/reports/{number}/signatures", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "signature_time"), answer.text
+        assert (answer.json()["field"], bool(answer.json()["remedy"])) == ("signed_at", True)
 
 
 async def test_refusals_before_a_draft(desk: Desk, rig: Rig) -> None:
@@ -205,6 +216,51 @@ async def test_refusals_before_a_draft(desk: Desk, rig: Rig) -> None:
     assert "report_draft_open" in await desk.draft(code=1)
     numbers = await rig.rows("select number, state from verification.report")
     assert [(number[-6:], state) for number, state in numbers] == [("000001", "draft")]
+
+
+async def test_texts_that_cannot_be_printed_or_kept_are_refused_by_field(desk: Desk, rig: Rig) -> None:
+    # V-23: what is signed can be printed; a reason says something. None of the refused drafts takes a number.
+    have_report_font()
+    await finished(rig)
+    await desk.open()
+    particulars = load_particulars(PARTICULARS_TEXT).model_dump(mode="json")
+
+    async def refused(path: str, body: dict[str, Any]) -> tuple[str, str]:
+        answer = await rig.client.post(f"/v1/reports{path}", json=body)
+        problem = answer.json()
+        assert (answer.status_code, bool(problem["remedy"])) == (422, True), answer.text
+        return problem["code"], problem["field"]
+
+    rocket = {"en": "fine", "zh": "火箭 \N{ROCKET}"}
+    assert await refused("", {"run": "r", "particulars": particulars | {"opinions": rocket}}) == (
+        "report_character_missing", "particulars.opinions.zh",
+    )  # fmt: skip
+    for changed in ({"opinions": {"en": "a\0b", "zh": "b"}}, {"externals": [{"provider": "a\0", "what": rocket}]}):
+        assert (await refused("", {"run": "r", "particulars": particulars | changed}))[0] == "request_invalid"
+    assert await refused("", {"run": "r\0", "particulars": particulars}) == ("request_invalid", "run")
+
+    chemistry = {"en": "CO₂ 0.5 mol·L⁻¹", "zh": "二氧化碳 CO₂"}
+    made = await rig.client.post("/v1/reports", json={"run": "r", "particulars": particulars | {"opinions": chemistry}})
+    assert (made.status_code, made.json()["number"][-6:]) == (201, "000001"), made.text
+    place = f"/{made.json()['report']}"
+    assert (await rig.client.get(f"/v1/reports{place}/pdf")).content.startswith(b"%PDF")
+    for reason in ("   ", "\n", "a\0b"):
+        assert await refused(f"{place}/void", {"reason": reason}) == ("request_invalid", "reason")
+        assert await refused(f"{place}/amendments", {"reason": reason}) == ("request_invalid", "reason")
+    strange = await rig.client.get("/v1/reports/p/VR%00")
+    assert (strange.status_code, strange.json()["field"]) == (422, "number")
+
+
+async def test_a_name_that_cannot_be_printed_does_not_sign(desk: Desk, rig: Rig) -> None:
+    # V-23, V-24
+    have_report_font()
+    await finished(rig)
+    await desk.open()
+    number = (await desk.draft()).split()[0]
+    words = ("--name", "Zhao \N{ROCKET}", "--role", "performed", "--platform", "p", "--file", desk.file("zhao.pem"))
+    await desk.call("keys", "create", "zhao", *words)
+    assert "report_character_missing" in await desk.sign(number, "zhao", code=1)
+    await desk.sign(number, "li")
 
 
 async def test_an_undecided_run_has_no_report(desk: Desk, rig: Rig) -> None:

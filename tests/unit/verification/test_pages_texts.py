@@ -10,6 +10,7 @@ import pytest
 
 from services.verification.entrypoints.web import texts
 from services.verification.entrypoints.web.bar import margin_bar
+from services.verification.entrypoints.web.presentation import written
 from services.verification.entrypoints.web.reasons import REASONS, reason_text
 from services.verification.entrypoints.web.texts import Language, language
 from shared.kernel.times import DAY, HOUR, MINUTE, SECOND, from_rfc3339
@@ -82,6 +83,12 @@ def test_every_reason_has_a_sentence_in_both_languages() -> None:
         assert re.search("[\u4e00-\u9fff]", reason_text(code, "said", state, CHINESE)), code
     assert reason_text("gap", "", state, CHINESE).startswith("连续 1\N{NARROW NO-BREAK SPACE}")
     assert reason_text(None, "said", state, CHINESE) == ""
+
+
+def test_limits_are_shown_as_they_were_published() -> None:
+    """V-23: every digit, on the page as in the report."""
+    band = {"kind": "band", "signal": "a.x", "high": {"value": 12345.675, "unit": "kPa"}}
+    assert written(band) == "kind band · signal a.x · high 12345.675 kPa"
 
 
 def test_times_are_shown_in_the_lines_zone_and_kept_in_utc() -> None:

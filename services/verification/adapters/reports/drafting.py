@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg.errors
 
+from services.verification.adapters.reports.fonts import find_fonts, find_second, missing_characters, named, texts_of
 from services.verification.adapters.reports.judging import Judging
 from services.verification.adapters.reports.reading import Found, read_facts
 from services.verification.adapters.reports.store import Report, ReportStore
@@ -18,8 +20,8 @@ from services.verification.domain.reports.members import evidence_members
 from services.verification.domain.reports.profile import Particulars
 from services.verification.domain.reports.signatures import CLOCK_TOLERANCE, Signature, check_next
 from shared.kernel.canonical import canonical_json
-from shared.kernel.errors import Invalid, NotAllowed, NotFound
-from shared.kernel.times import Micros, to_rfc3339, utc
+from shared.kernel.errors import Invalid, NotAllowed, NotFound, Unavailable
+from shared.kernel.times import SECOND, Micros, to_rfc3339, utc
 from shared.storage.blocks import StoredFrame, stream_frames
 from shared.storage.pool import Connection, Pool
 from shared.storage.registry import CachedRegistry
@@ -45,8 +47,8 @@ class Reports:
         replaces: Report | None = None,
         reason: str = "",
     ) -> Report:
-        """A numbered draft. The run is judged again from its stored frames first. Raises what `check` raises, and NotAllowed(
-        report_not_reproduced | report_draft_open | report_issued_before | report_replaced_before)."""
+        """A numbered draft. The run is judged again from its stored frames first. Raises what `check` raises, NotAllowed(
+        report_not_reproduced | report_draft_open | report_issued_before | report_replaced_before) and Invalid(report_character_missing)."""
         found, judging, partition = await self._judged(run, kind)
         async with self._pool.connection() as connection, connection.transaction():
             store = ReportStore(connection)
@@ -73,6 +75,9 @@ class Reports:
                 evidence=evidence_of(members, judging.roots),
                 drafted_at=at,
                 replaces=before,
+            )
+            _check_printable(
+                {"particulars": particulars.model_dump(mode="json"), "reason": reason, "document": document}
             )
             assert found.facts.evaluation is not None
             report = Report(
@@ -107,7 +112,7 @@ class Reports:
 
     async def sign(self, platform: str, number: str, signature: Signature) -> Report:
         """The next signature of a draft. Raises NotAllowed(report_closed | signature_key_revoked), NotFound(signature_key_unknown),
-        Invalid(signature_time), and what `check_next` raises."""
+        Invalid(signature_time | report_character_missing), and what `check_next` raises."""
         async with self._pool.connection() as connection, connection.transaction():
             store = ReportStore(connection)
             report = await self._open(store, platform, number)
@@ -127,11 +132,13 @@ class Reports:
                 )  # fmt: skip
             if abs(statement.signed_at - self._now()) > CLOCK_TOLERANCE:
                 raise Invalid(
-                    "signature_time", f"signed at {to_rfc3339(statement.signed_at)}, which is not about now", field="signed_at",
+                    "signature_time", f"signed_at is {(statement.signed_at - self._now()) // SECOND} s off this server's clock",
+                    field="signed_at",
                     remedy="set the clock of the machine that signs, and sign again",
                 )  # fmt: skip
             chain, _ = await store.chain(platform, number)
             check_next(report.digest, report.tree()["signatures"], chain, signature, registered.key)
+            _check_printable({"name": statement.name})
             await store.add_signature(report, signature, registered.key)
             return await self._known(store, platform, number)
 
@@ -246,6 +253,23 @@ def report_unknown(platform: str, number: str) -> NotFound:
         field="number",
         remedy="see GET /v1/reports",
     )
+
+
+def _check_printable(given: Mapping[str, Any]) -> None:
+    """What can be signed can be printed. On a machine without the fonts nothing is printed, and nothing checked.
+
+    Raises Invalid(report_character_missing) with the field.
+    """
+    try:
+        fonts = [find_fonts()[0], *find_second()]
+    except Unavailable:
+        return
+    for field, text in texts_of(given):
+        if missing := missing_characters([text], fonts):
+            raise Invalid(
+                "report_character_missing", f"{field}: the fonts of the PDF have no sign for {named(missing)}", field=field,
+                remedy="write the text with other characters",
+            )  # fmt: skip
 
 
 def _take(judging: Judging, frames: Sequence[StoredFrame]) -> None:

@@ -1,12 +1,17 @@
-"""The CJK font of PDF reports: found or refused, and every character of a text checked against it. Never empty boxes."""
+"""The fonts of PDF reports: the CJK one found or refused, and every character of a text checked against it. Never empty boxes.
+
+A second font, where it is installed, has the signs that the first one lacks: subscripts, thin spaces, Latin letters with a stroke. It is
+loaded for reports with such a sign only, so that all others are the same on every machine.
+"""
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from shared.kernel.errors import Unavailable
 
@@ -18,6 +23,14 @@ PLACES = (
     Path("/usr/local/share/fonts"),
 )
 """Where Debian, Arch and Fedora put it, and where an administrator does."""
+SECOND_PLACES = (
+    Path("/usr/share/fonts/truetype/dejavu"),
+    Path("/usr/share/fonts/TTF"),
+    Path("/usr/share/fonts/dejavu-sans-fonts"),
+    Path("/usr/local/share/fonts"),
+)
+"""The same of DejaVu Sans."""
+_SECOND = "DejaVuSans.ttf"
 _NAMES = ("NotoSansCJK-Regular.ttc", "NotoSansCJK-Bold.ttc", "NotoSansCJKsc-Regular.otf", "NotoSansCJKsc-Bold.otf")
 _INVISIBLE = frozenset("\n\t\u200b")
 
@@ -34,22 +47,52 @@ def find_fonts(places: Sequence[Path] = PLACES) -> list[Path]:
     )  # fmt: skip
 
 
-def check_characters(texts: Iterable[str], font: Path) -> None:
-    """Raises Unavailable(report_character_missing) for the first characters that the font does not have."""
-    starts, ends = _coverage(font)
-    missing = sorted(
-        {
-            character
-            for character in set().union(*texts) - _INVISIBLE
-            if (place := bisect_right(starts, ord(character)) - 1) < 0 or ord(character) > ends[place]
-        }
+def find_second(places: Sequence[Path] = SECOND_PLACES) -> list[Path]:
+    """The second font; empty where it is not installed."""
+    return next(([place / _SECOND] for place in places if (place / _SECOND).is_file()), [])
+
+
+def texts_of(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a tree of plain values, with its field."""
+    if isinstance(value, str):
+        yield field, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from texts_of(item, f"{field}.{name}" if field else str(name))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from texts_of(item, f"{field}[{index}]")
+
+
+def missing_characters(texts: Iterable[str], fonts: Sequence[Path]) -> list[str]:
+    """Those that none of the fonts has, in order of their code points."""
+    return sorted(
+        character
+        for character in set().union(*texts) - _INVISIBLE
+        if not any(_covers(font, ord(character)) for font in fonts)
     )
+
+
+def named(characters: Sequence[str]) -> str:
+    """The first ten of them, with their code points."""
+    return ", ".join(f"{character} (U+{ord(character):04X})" for character in characters[:10])
+
+
+def check_characters(texts: Iterable[str], fonts: Sequence[Path]) -> None:
+    """Raises Unavailable(report_character_missing) for the first characters that none of the fonts has."""
+    missing = missing_characters(texts, fonts)
     if missing:
-        shown = ", ".join(f"{character} (U+{ord(character):04X})" for character in missing[:10])
         raise Unavailable(
-            "report_character_missing", f"the font {font.name} has no sign for: {shown}",
-            remedy="write the text with other characters",
-        )  # fmt: skip
+            "report_character_missing",
+            f"no sign in {' or '.join(font.name for font in fonts)} for: {named(missing)}",
+            remedy="apt-get install fonts-dejavu-core, or write the text with other characters",
+        )
+
+
+def _covers(font: Path, point: int) -> bool:
+    starts, ends = _coverage(font)
+    place = bisect_right(starts, point) - 1
+    return place >= 0 and point <= ends[place]
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.verification.adapters.reports.wording import ABSENT, Wording, share
+from services.verification.domain.computed import SLACKS
+from shared.kernel.times import SECOND, to_rfc3339
 
 Cell = dict[str, str]
 Block = dict[str, Any]
@@ -160,7 +162,7 @@ class _Presentation:
             self._table(
                 (
                     ("criterion", "5"),
-                    ("requirement", "6"),
+                    ("requirement", "7"),
                     ("result", "6r"),
                     ("margin", "4r"),
                     ("rule", "4"),
@@ -177,11 +179,11 @@ class _Presentation:
         rows: list[list[Cell | str]] = []
         for item in self._document["results"]:
             for entry in item["entered"]:
-                value = say.quantity(entry["value"], entry["unit"])
+                value = say.agreed(entry["value"], entry["unit"])
                 if entry["value"] is None:
                     value = words("passed") if entry["passed"] else words("not_passed")
                 elif entry["uncertainty"] is not None:
-                    value += f" \N{PLUS-MINUS SIGN} {say.quantity(entry['uncertainty'], entry['unit'])}"
+                    value += f" \N{PLUS-MINUS SIGN} {say.agreed(entry['uncertainty'], entry['unit'])}"
                 by = f"{entry['entered_by']}\n{say.instant(entry['at'])}"
                 rows.append(
                     [
@@ -204,24 +206,52 @@ class _Presentation:
     def _result(self, item: Mapping[str, Any]) -> list[Cell | str]:
         say, words = self._say, self._words
         clause = f"{words('clause')} {item['clause']} · " if item["clause"] else ""
-        value = say.quantity(item["worst_value"], item.get("worst_unit", item["unit"]))
-        result = value if item["worst_at"] is None else f"{value}\n{words('worst_at')} {say.instant(item['worst_at'])}"
-        if item["time_out"]:
-            result += f"\n{words('time_out')} {say.duration(item['time_out'])}"
         margin = say.quantity(item["margin"], item["unit"])
+        if item["kind"] == "data_quality" and item["margin"] is not None:
+            margin = f"{share(item['margin'])}\n{words('least_left')}"
         if item["share"] is not None:
             margin += f"\n{share(item['share'])} {words('of_tolerance')}"
         word = str(item.get("level") or item["outcome"]).lower()
-        reason = f"\n{words.known(item['reason'])}" if item["reason"] else ""
+        reason = f"\n{words.of('reason', item['reason'])}" if item["reason"] else ""
         deviations = "".join(f"\n{words('deviation')} {name}" for name in item["deviations"])
         return [
-            f"{say.both(item['title'])}\n{clause}{item['criterion']}",
-            say.requirement(item["requirement"]),
-            result,
+            f"{say.both(item['title'])}\n{clause}{item['criterion']}\n{words('phase')} {self._phase_title(item['phase'])}",
+            say.requirement(item["kind"], item["requirement"]),
+            self._measured(item),
             margin,
             self._rule(item["decision"]),
             {"text": f"{words.known(word)}{reason}{deviations}", "state": word},
         ]
+
+    def _phase_title(self, phase: str) -> str:
+        titles = {known["id"]: self._say.both(known["title"]) for known in self._document["method"]["phases"]}
+        return titles.get(phase, phase)
+
+    def _measured(self, item: Mapping[str, Any]) -> str:
+        """What was measured (7.8.2.1 m): the value itself, then where it was worst."""
+        say, words = self._say, self._words
+        worst = say.quantity(item["worst_value"], item.get("worst_unit", item["unit"]))
+        at = "" if item["worst_at"] is None else f"{words('worst_at')} {say.instant(item['worst_at'])}"
+        found = item.get("measured")
+        if item["kind"] == "data_quality":
+            lines = [
+                f"{share(item['coverage'])} {words('covered')}",
+                f"{words('longest_gap')} {say.duration(item['longest_gap'])}",
+            ]
+        elif found is not None:
+            beside = item["kind"] not in SLACKS and item["worst_value"] is not None
+            lines = [
+                say.quantity(found["value"], found["unit"]),
+                *([f"{words('worst_value')} {worst}"] if beside else []),
+                at,
+            ]
+        elif item["kind"] in SLACKS and item["worst_value"] is not None:
+            lines = [f"{worst} {words('left')}", at]
+        else:
+            lines = [worst, at]
+        if item["time_out"] is not None and found != {"value": item["time_out"] / SECOND, "unit": "s"}:
+            lines.append(f"{words('time_out')} {say.duration(item['time_out'])}")
+        return "\n".join(line for line in lines if line)
 
     def _rule(self, decision: Mapping[str, Any]) -> str:
         """The name of the rule, and its parameters where the name does not hold them."""
@@ -231,7 +261,7 @@ class _Presentation:
         if rule == "guard_band":
             return self._words("rule_guard_band", multiplier=self._say.expression(decision["multiplier"]))
         rest = [
-            f"{self._words.known(name)} {self._say.expression(value)}"
+            f"{self._words.of('field', name)} {self._say.expression(value)}"
             for name, value in sorted(decision.items())
             if name not in ("rule", "uncertainty") and value is not None
         ]
@@ -253,20 +283,25 @@ class _Presentation:
                     [
                         item["criterion"],
                         known["of"],
-                        f"{say.quantity(known['expanded'], known['unit'])}{factor}",
+                        f"{say.agreed(known['expanded'], known['unit'])}{factor}",
                         source,
                         due,
                     ]
                 )
         columns = (
             ("criterion", "4"),
-            ("signal", "4"),
+            ("channel", "4"),
             ("uncertainty", "5r"),
             ("source", "5"),
             ("calibration_due", "4"),
         )
+        day = to_rfc3339(self._document["dates"]["performed_from"])[:10]
         return [
-            self._table(columns, rows) if rows else self._text(words("no_uncertainty")),
+            *(
+                [self._table(columns, rows), self._text(words("calibration_day", day=day))]
+                if rows
+                else [self._text(words("no_uncertainty"))]
+            ),
             self._text(say.both(self._document["statements"]["comparison"])),
         ]
 
@@ -296,7 +331,7 @@ class _Presentation:
         return [
             self._table(
                 (("stream", "5"), ("frames", "2r"), ("rows", "2r"), ("late", "2r"), ("gaps", "4r"), ("quarantined", "4"),
-                 ("conflicts", "2r")),
+                 ("conflicts", "3r")),
                 streams,
             ),
             self._table(
@@ -312,10 +347,10 @@ class _Presentation:
             for item in document["deviations"]
         ]  # fmt: skip
         columns = (
-            ("deviation", "3"),
+            ("deviation", "4"),
             ("criterion", "3"),
             ("kind", "3"),
-            ("reason", "6"),
+            ("reason", "9"),
             ("recorded_by", "4"),
             ("accepted_by", "4"),
         )

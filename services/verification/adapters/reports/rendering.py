@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +11,18 @@ from typing import Any, Final
 
 import typst
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
-from services.verification.adapters.reports.fonts import FAMILY, PLACES, check_characters, find_fonts
+from services.verification.adapters.reports.fonts import (
+    FAMILY,
+    PLACES,
+    SECOND_PLACES,
+    check_characters,
+    find_fonts,
+    find_second,
+    missing_characters,
+    texts_of,
+)
 from services.verification.adapters.reports.presentation import present
 from shared.kernel.errors import Unavailable
 from shared.kernel.times import SECOND
@@ -22,6 +32,14 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 _environment = Environment(
     loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True
 )
+
+
+def _css(text: str) -> Markup:
+    """A text inside a CSS string: whatever could end it stands as its code point."""
+    return Markup("".join(sign if sign.isalnum() or sign in " -._" else f"\\{ord(sign):x} " for sign in text))
+
+
+_environment.filters["css"] = _css
 
 
 def html(report: Mapping[str, Any], signatures: Sequence[Mapping[str, Any]], language: str) -> str:
@@ -35,14 +53,18 @@ def pdf(
     language: str,
     *,
     places: Sequence[Path] = PLACES,
+    second: Sequence[Path] = SECOND_PLACES,
 ) -> bytes:
     """PDF/A-2b; the same report gives the same bytes. Raises Unavailable(report_font_missing | report_character_missing)."""
     shown = present(report, signatures, language)
-    fonts = find_fonts(places)
-    check_characters(_texts(shown), fonts[0])
+    texts = [text for _, text in texts_of(shown)]
+    fonts = [find_fonts(places)[0]]
+    if missing_characters(texts, fonts):
+        fonts += find_second(second)
+    check_characters(texts, fonts)
     compiler = typst.Compiler(
         (_TEMPLATES / "report.typ").read_bytes(),
-        font_paths=_loaded(fonts[0].parent),
+        font_paths=_loaded(tuple(font.parent for font in fonts)),
         ignore_system_fonts=True,
         sys_inputs={"report": json.dumps(shown, ensure_ascii=False)},
     )
@@ -53,23 +75,12 @@ def pdf(
     return made
 
 
-@lru_cache(maxsize=2)
-def _loaded(folder: Path) -> typst.Fonts:
-    """The fonts of a folder, and no other: what a report looks like does not depend on the machine."""
-    fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[folder])
+@lru_cache(maxsize=4)
+def _loaded(folders: tuple[Path, ...]) -> typst.Fonts:
+    """The fonts of these folders, and no other: what a report looks like does not depend on the machine."""
+    fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=list(folders))
     if FAMILY not in fonts.families():
         raise Unavailable(
-            "report_font_missing", f"{folder} has no font family {FAMILY}", remedy="apt-get install fonts-noto-cjk"
+            "report_font_missing", f"{folders[0]} has no font family {FAMILY}", remedy="apt-get install fonts-noto-cjk"
         )
     return fonts
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)

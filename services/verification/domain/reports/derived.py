@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.verification.domain.reports.statements import statements_of
 from shared.contracts.registry import Stream
 
 FORMAT = "pilotline-report/2"
@@ -26,6 +27,7 @@ def derived(
     return {
         "format": FORMAT,
         "end_mark": {"en": f"End of report {number}", "zh": f"报告 {number} 正文结束"},
+        "statements": statements_of(criteria["criteria"]),
         "customer": {"id": started["customer"]},
         "method": {
             **{name: started[name] for name in ("criteria_set", "criteria_version", "criteria_digest")},

@@ -19,21 +19,6 @@ from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, NotAllowed, NotFound
 from shared.kernel.times import Micros
 
-STATEMENTS = {
-    "items_only": {
-        "en": "The results relate only to the items tested.",
-        "zh": "本报告结果仅对被测样品有效。",
-    },
-    "whole_only": {
-        "en": "This report shall not be reproduced except in full without the written approval of the laboratory.",
-        "zh": "未经本实验室书面批准，不得部分复制本报告。",
-    },
-    "comparison": {
-        "en": "Conformity is decided with unrounded values; shown values are rounded. A value equal to its limit conforms.",
-        "zh": "符合性以未修约值判定，报告中所列数值为修约值；等于限值即为符合。",
-    },
-}
-
 
 def compose(
     *,
@@ -108,7 +93,7 @@ def compose(
         "externals": [item.model_dump() for item in particulars.externals],
         "opinions": _optional(particulars.opinions),
         "remark": _optional(profile.remark),
-        "statements": STATEMENTS,
+        "statements": records["statements"],
         "signatures": [str(role) for role in type_.signatures],
         "evaluation": facts.evaluation.document(),
         "evidence": dict(evidence),

@@ -15,7 +15,9 @@ from services.verification.domain.reports.signatures import Role
 from shared.kernel.errors import Invalid, Malformed
 
 _ROLES = Annotated[tuple[Role, ...], Field(min_length=1, max_length=len(Role))]
-_Line = Annotated[str, Field(min_length=1, max_length=300)]
+NO_NUL = r"^[^\x00]*$"
+"""A text that the database can hold."""
+_Line = Annotated[str, Field(min_length=1, max_length=300, pattern=NO_NUL)]
 
 
 class _Form(BaseModel):
@@ -25,8 +27,8 @@ class _Form(BaseModel):
 class Words(_Form):
     """A text in both languages."""
 
-    en: str = Field(min_length=1, max_length=4000)
-    zh: str = Field(min_length=1, max_length=4000)
+    en: str = Field(min_length=1, max_length=4000, pattern=NO_NUL)
+    zh: str = Field(min_length=1, max_length=4000, pattern=NO_NUL)
 
 
 def _both(value: Any) -> Any:

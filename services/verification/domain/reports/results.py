@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from services.verification.domain.baselines import subject_of
-from services.verification.domain.computed import worst_unit
+from services.verification.domain.computed import measured, worst_unit
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import Channels, channels_of
 from shared.contracts.registry import Channel, Stream, channel_path
@@ -54,6 +55,7 @@ def results_of(
             criterion, known[criterion["id"]], channels, to_rfc3339(started_at)[:10], _previous(criterion, lifecycle)
         )
         | _worst_unit(read[criterion["id"]], known[criterion["id"]], columns)
+        | _measured(read[criterion["id"]], known[criterion["id"]])
         | {
             "deviations": [item["id"] for item in deviations if item["criterion"] == criterion["id"]],
             "entered": _entered(criterion["id"], lifecycle),
@@ -116,6 +118,12 @@ def _worst_unit(criterion: Any, result: Mapping[str, Any], columns: Channels) ->
     """Told where it is not the unit of the margin."""
     unit = worst_unit(criterion, result["unit"], columns)
     return {} if unit == result["unit"] else {"worst_unit": unit}
+
+
+def _measured(criterion: Any, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Told where it is not the worst value."""
+    found = measured(criterion, result)
+    return {} if found is None else {"measured": asdict(found)}
 
 
 def _entered(criterion: str, lifecycle: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from services.verification.adapters.reports.store import Report
+from services.verification.adapters.reports.wording import exact
 from services.verification.adapters.views import (
     BoardRow,
     Bounds,
@@ -22,6 +23,7 @@ from services.verification.adapters.views import (
     Position,
     RunView,
 )
+from services.verification.domain.computed import SLACKS
 from services.verification.domain.entries import ENTERED
 from services.verification.entrypoints.web.bar import margin_bar
 from services.verification.entrypoints.web.reasons import reason_text
@@ -189,7 +191,8 @@ def detail(found: CriterionDetail, language: Language) -> Detail:
         ("Margin can still lie in", _interval(row, language)),
         ("Share of tolerance", "" if row.share is None else language.number(100 * row.share, "%", 2)),
         ("Value of the run before", _pinned(found.previous, language)),
-        ("Worst value", "" if row.worst_value is None else _reading(row, language)),
+        ("Measured", "" if row.measured is None else language.number(row.measured.value, row.measured.unit, 4)),
+        (_worst(row), "" if row.worst_value is None else _reading(row, language)),
         ("Earliest decision", "" if row.decided_at is None else language.instant(row.decided_at)),
         ("Time margin", _span(state.get("time_margin"), language)),
         ("Time out of band", _span(state.get("time_out"), language)),
@@ -242,7 +245,7 @@ def _value(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
     if set(value) == {"value", "unit"}:
-        return f"{value['value']:g} {value['unit']}"
+        return f"{exact(value['value'])} {value['unit']}"
     if "mean" in value and "sd" in value:
         return f"({len(value['mean'])} points, {_value(value['step'])} apart, of {len(value['runs'])} runs)"
     parts = [f"{key.replace('_', ' ')} {_value(part)}" for key, part in value.items() if part is not None]
@@ -307,6 +310,11 @@ def _interval(row: CriterionRow, language: Language) -> str:
 
 def _reading(row: CriterionRow, language: Language) -> str:
     return f"{language.number(row.worst_value, row.worst_unit, 4)} @ {language.instant(row.worst_at)}"
+
+
+def _worst(row: CriterionRow) -> str:
+    """What the worst value is: of a tolerance that is counted down it is what was left."""
+    return "Least left of the tolerance" if row.kind in SLACKS else "Worst value"
 
 
 def _pinned(previous: Baseline | None, language: Language) -> str:

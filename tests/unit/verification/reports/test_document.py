@@ -105,6 +105,69 @@ def test_a_worst_value_is_told_in_the_unit_of_its_signal() -> None:
     ]
 
 
+def test_what_was_measured_is_told_and_not_what_is_left_of_an_allowance() -> None:
+    """V-23: 7.8.2.1 m) asks for the result in its unit. one.x is 5.0 to 6.5 kPa and two.z 20 to 24 Pa; x leaves 6 kPa for 2 s of 7."""
+    deviation = {
+        "kind": "setpoint_band",
+        "signal": "one.x",
+        "setpoint": {"op": "constant", "value": 5.0, "unit": "kPa"},
+    }
+    above = {"signal": "one.x", "high": kpa(6.0)}
+    three = {"at_most": {"value": 3, "unit": "s"}}
+    results = written(
+        facts_of(
+            recorded(),
+            {"kind": "balance", "inputs": ["one.x"], "outputs": ["two.z"], "limit": {"value": 8000.0, "unit": "Pa"}},
+            deviation | {"within": kpa(2.0)},
+            deviation | {"fraction": 0.5},
+            {"kind": "uniformity", "places": ["one.x", "two.z"], "formula": "half_range", "at_most": 1.5},
+            {"kind": "longest_excursion"} | three | above,
+            {"kind": "cumulative_time_out"} | three | above,
+            {"kind": "fraction_in_band", "at_least": 0.25} | above,
+            {"kind": "band"} | above,
+        )
+    )["results"]
+    found = [item.get("measured") for item in results]
+    assert found[0] == {"value": pytest.approx(6.5 - 0.02), "unit": "kPa"}
+    assert found[0]["value"] + results[0]["margin"] == pytest.approx(8.0)
+    assert found[1] == {"value": 1.5, "unit": "kPa"}
+    assert (found[2], found[7]) == (None, None)
+    assert found[3]["value"] == pytest.approx((6.5 - 0.02) / (6.5 + 0.02))
+    assert found[4] == {"value": 2.0, "unit": "s"}
+    assert found[5] == {"value": results[5]["time_out"] / SECOND, "unit": "s"}
+    assert found[6]["value"] == pytest.approx(1 - results[6]["time_out"] / SECOND / LENGTH)
+
+
+def test_nothing_is_measured_where_there_were_no_data() -> None:
+    """V-23, V-10: an excursion of 0 s would be a statement about values that nobody has."""
+    criterion = {"kind": "longest_excursion", "signal": "one.x", "high": kpa(6.0), "at_most": {"value": 3, "unit": "s"}}
+    frames = [frame for frame in recorded() if frame.stream == "line/two"]
+    (result,) = written(facts_of(frames, criterion, deviations=[accepted("c0")]))["results"]
+    assert (result["outcome"], result.get("measured")) == ("INCONCLUSIVE", None)
+
+
+def test_values_at_a_limit_are_explained_by_the_rules_that_were_used() -> None:
+    """V-23: 7.8.6: what equality means depends on the decision rule, and in conditions on the sign of comparison."""
+
+    def said(*criteria: dict[str, Any]) -> str:
+        return str(written(facts_of(recorded(), *criteria))["statements"]["comparison"]["en"])
+
+    band = {"kind": "band", "signal": "one.x", "high": kpa(10.0)}
+    guarded = band | {"decision": {"rule": "guard_band", "uncertainty": kpa(0.5)}}
+    level = band | {"decision": {"rule": "four_level", "uncertainty": kpa(0.5)}}
+    low = {"op": "<=", "left": "one.x", "right": kpa(0.0)}
+    equal = "a value equal to its limit conforms"
+    assert equal in said(band)
+    assert "drawn in" not in said(band)
+    assert equal not in said(guarded)
+    assert "equal to the limit drawn in conforms" in said(guarded)
+    assert "conforms conditionally" in said(level)
+    assert equal in said(band, guarded)
+    forbidden = said({"kind": "forbid", "of": low, "during": low})
+    assert equal not in forbidden
+    assert "< and > do not" in forbidden
+
+
 def test_clauses_are_met_not_met_or_not_decided() -> None:
     """V-23: a clause is met when all of its criteria pass, not met when one fails."""
     narrow = {"kind": "band", "signal": "one.x", "high": kpa(1.0), "clause": "5.1"}

@@ -163,6 +163,8 @@ def _first_stream(document: dict[str, Any]) -> dict[str, Any]:
     ("alter", "where"),
     [
         (lambda d: d["end_mark"].update(en="x"), "report.json end_mark"),
+        (lambda d: d["statements"].pop("comparison"), "report.json statements"),
+        (lambda d: d["results"][0].update(margin=9.0), "report.json c0 margin"),
         (lambda d: d["customer"].update(id="x"), "report.json customer id"),
         (lambda d: d["dates"].update(performed_to=1), "report.json dates performed_to"),
         (lambda d: d["dates"].update(performed_from=1), "report.json dates performed_from"),

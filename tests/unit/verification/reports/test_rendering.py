@@ -7,18 +7,21 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from services.verification.adapters.reports.fonts import check_characters, find_fonts
+from services.verification.adapters.reports.fonts import check_characters, find_fonts, missing_characters, texts_of
 from services.verification.adapters.reports.labels import Words
 from services.verification.adapters.reports.presentation import present
 from services.verification.adapters.reports.rendering import html, pdf
-from services.verification.adapters.reports.wording import Wording, number
+from services.verification.adapters.reports.wording import Wording, exact, number
+from services.verification.domain.criteria.parts import QualityDemand
+from services.verification.domain.criteria_model import KINDS, Criterion
 from services.verification.domain.reports.document import compose
 from services.verification.domain.reports.facts import Deviation
 from shared.kernel.errors import Unavailable
+from shared.kernel.times import from_rfc3339
 from tests.unit.verification.building import kpa
 from tests.unit.verification.reports.making import facts_of, particulars, profile, recorded, signed
 
@@ -141,7 +144,7 @@ def test_a_missing_font_or_character_is_an_error_with_remedy(tmp_path: Path) -> 
         pdf(made, signatures, "zh", places=[tmp_path])
     assert caught.value.code == "report_font_missing"
     assert "fonts-noto-cjk" in str(caught.value.remedy)
-    font = find_fonts()[0]
+    font = [find_fonts()[0]]
     check_characters(["中试验证 °C ≤ ≥ − · ∞ é"], font)
     with pytest.raises(Unavailable) as caught:
         check_characters(["valve \N{ROCKET}"], font)
@@ -149,6 +152,77 @@ def test_a_missing_font_or_character_is_an_error_with_remedy(tmp_path: Path) -> 
     made, signatures = report(opinions={"en": "\N{ROCKET}", "zh": "\N{ROCKET}"})
     with pytest.raises(Unavailable):
         pdf(made, signatures, "en")
+
+
+def printed(data: bytes) -> str:
+    """The text that people copy from a PDF."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    return subprocess.run(["pdftotext", "-", "-"], input=data, capture_output=True, check=True).stdout.decode()
+
+
+def test_what_is_copied_from_a_page_is_what_was_signed() -> None:
+    """V-23, V-24: lines end inside digests and addresses without a character that is not in them."""
+    contact = {"en": "first.last_of_somebody@department.example.com", "zh": "联系人"}
+    made, signatures = report()
+    made["document"]["customer"]["contact"] = contact
+    text = printed(pdf(made, signatures, "en"))
+    assert "\u200b" not in text
+    whole = "".join(text.split())
+    for wanted in (made["document"]["method"]["criteria_digest"], signatures[0]["signature"], contact["en"]):
+        assert wanted in whole
+
+
+def test_a_reason_longer_than_a_page_is_printed_to_its_end() -> None:
+    """V-23: 7.8.2.1 n: deviations may take 4000 characters; no heading stands alone, no identifier over its neighbour."""
+    identifier = "3f2b8c1e-9a47-4d0c-8e21-5b6a7c9d0e1f"
+    reason = " ".join(f"word{number}" for number in range(500))
+    deviation = {"id": identifier, "criterion": "c0", "kind": "procedure", "reason": reason, "recorded_by": "li",
+                 "recorded_at": 0, "accepted_by": "wang", "accepted_at": 5}  # fmt: skip
+    assert 3700 < len(reason) < 4000
+    made, signatures = report(deviations=[deviation])
+    for results in (1, 8, 12):
+        made["document"]["results"] = (made["document"]["results"] * 12)[:results]
+        text = printed(pdf(made, signatures, "en"))
+        assert set(reason.split()) <= set(text.split())
+        assert identifier.replace("-", "") in "".join(text.split()).replace("-", "")
+        assert identifier not in text
+        for page in text.split("\f")[:-1]:
+            assert not page.rstrip().splitlines()[-3].startswith("8"), page
+
+
+def test_signs_that_the_first_font_lacks_come_from_the_second(tmp_path: Path) -> None:
+    """V-23: units of chemistry are printed; a report without them is the same with and without the second font."""
+    chemistry = "CO₂ 0.5 mol·L⁻¹, 3 ⋅ 10⁵, Michał"
+    made, signatures = report(opinions={"en": chemistry, "zh": chemistry})
+    assert "mol·L⁻¹" in printed(pdf(made, signatures, "en"))
+    with pytest.raises(Unavailable) as caught:
+        pdf(made, signatures, "en", second=[tmp_path])
+    assert (caught.value.code, "fonts-dejavu-core" in str(caught.value.remedy)) == ("report_character_missing", True)
+    made, signatures = report()
+    assert pdf(made, signatures, "zh", second=[tmp_path]) == pdf(made, signatures, "zh")
+
+
+def test_texts_are_found_with_their_fields() -> None:
+    """V-23: what cannot be printed is refused by the name of its field."""
+    tree = {"opinions": {"en": "a"}, "results": [{"title": {"zh": "乙"}, "margin": 1.5}]}
+    assert list(texts_of(tree)) == [("opinions.en", "a"), ("results[0].title.zh", "乙")]
+    assert missing_characters(["a\N{ROCKET}", "乙\n"], [find_fonts()[0]]) == ["\N{ROCKET}"]
+
+
+@pytest.mark.parametrize(("language", "page"), [("en", '"Page " counter(page)'), ("zh", '"第 " counter(page)')])
+def test_the_html_on_paper_has_number_and_page_and_its_whole_width(language: str, page: str) -> None:
+    """V-23: 7.8.2.1 d; the last column of a table is not cut off, a name cannot leave the style sheet."""
+    made, signatures = report()
+    made["document"]["laboratory"]["name"] = dict.fromkeys(("en", "zh"), '"} </style><i>')
+    text = html(made, signatures, language)
+    style = text[: text.index("</style>")]
+    assert "VR-2026-000042" in style[style.index("@page") :]
+    assert page in style
+    assert "counter(pages)" in style
+    assert ".scroll { overflow: visible; }" in style[style.index("@media print") :]
+    assert "<i>" not in text
+    assert r"\22 \7d  \3c \2f style\3e \3c i\3e " in style
 
 
 def test_long_tables_break_over_pages() -> None:
@@ -173,20 +247,123 @@ def test_numbers_and_demands_read_as_people_write_them() -> None:
         "∞",
         "3",
     ]
+    assert [number(value) for value in (12345.6, -0.0, 5e-324, 99999.9, 1e15, 7.0000001)] == [
+        "12346", "0", "0", "100000", "1 · 10^15", "7",
+    ]  # fmt: skip
     say = Wording("en", "UTC")
     demands = json.loads(
         '[{"name":"signal","value":{"op":"difference","of":["a.x","b.y"]}},{"name":"high","value":{"value":5.0,"unit":"Cel"}},'
         '{"name":"duration","value":{"value":30.0,"unit":"s"}},{"name":"windows","value":"phase"}]'
     )
     assert (
-        say.requirement(demands)
-        == "(a.x − b.y); ≤\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}°C; for at least 30\N{NO-BREAK SPACE}s"
+        say.requirement("band", demands)
+        == "level within limits; (a.x − b.y); ≤\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}°C; for at least 30\N{NO-BREAK SPACE}s"
     )
     assert (
         say.expression({"op": "<=", "left": "a.x", "right": {"op": "constant", "value": 1.5, "unit": "kPa"}})
         == "(a.x ≤ 1.5\N{NO-BREAK SPACE}kPa)"
     )
     assert Words("zh").known("brand_new_field") == "brand new field"
+
+
+def test_what_was_agreed_is_written_with_every_digit() -> None:
+    """V-23: a limit of 2895.4 kPa is not 2895 kPa; only results are rounded."""
+    assert [exact(value) for value in (2895.4, 100.25, 12345.6, 0.00012345, 1e15, -0.5, 30.0, 3, 1e-7, 1.25e-30)] == [
+        "2895.4", "100.25", "12345.6", "0.00012345", "1000000000000000", "−0.5", "30", "3", "0.0000001", "1.25 · 10^−30",
+    ]  # fmt: skip
+    made, signatures = report()
+    result = made["document"]["results"][0]
+    result["requirement"][-1]["value"] = {"value": 2895.4, "unit": "kPa"}
+    result["decision"] = {"rule": "guard_band", "multiplier": 1.00125}
+    result["uncertainty"][0]["expanded"] = 12.34567
+    sections = present(made, signatures, "en")["sections"]
+    row = sections[5 - 1]["blocks"][0]["rows"][0]
+    assert "2895.4\N{NO-BREAK SPACE}kPa" in row[1]["text"]
+    assert "1.00125" in row[4]["text"]
+    assert sections[6 - 1]["blocks"][0]["rows"][0][2]["text"].startswith("12.34567\N{NO-BREAK SPACE}kPa")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_kinds_that_demand_the_same_words_are_told_apart_and_so_are_phases(language: str) -> None:
+    """V-23: 7.8.2.1 f, m: the kind of every requirement and the phase of every result."""
+    words = Words(language)
+    names = [words.of("kind", kind) for kind in KINDS]
+    assert len(set(names)) == len(KINDS)
+    assert language == "en" or not [name for name in names if name.isascii()]
+    made, signatures = report()
+    made["document"]["method"]["phases"] = [{"id": "p", "title": {"en": "Lining out", "zh": "稳定阶段"}}]
+    made["document"]["results"][0]["kind"] = "cumulative_time_out"
+    row = present(made, signatures, language)["sections"][5 - 1]["blocks"][0]["rows"][0]
+    assert row[1]["text"].startswith(words("kind_cumulative_time_out"))
+    assert row[0]["text"].endswith({"en": "Lining out", "zh": "稳定阶段"}[language])
+
+
+def test_everything_that_a_criterion_can_demand_has_a_word_in_both_languages() -> None:
+    """V-23: no name of a field of the criteria language stands in a Chinese report, and none is taken for another word."""
+    fields = {
+        name
+        for model in get_args(get_args(Criterion)[0])
+        for name in model.model_fields
+        if name not in {"id", "clause", "title", "phase", "kind", "decision", "quality", "low", "high"}
+    } | set(QualityDemand.model_fields)
+    assert len(fields) > 50
+    assert not {name for name in fields if Words("zh").of("field", name) == name.replace("_", " ")}
+    assert Wording("en", "UTC").requirement("ramp", [{"name": "rate", "value": {"value": 5.0, "unit": "K/min"}}]) == (
+        "following a ramp; rate 5\N{NO-BREAK SPACE}K/min"
+    )
+
+
+def test_conditions_read_as_in_the_criteria_language() -> None:
+    """V-23"""
+    low = {"op": "<=", "left": "a.x", "right": {"value": 1.5, "unit": "kPa"}}
+    within = {"after": {"value": 0.0, "unit": "s"}, "upto": {"value": 30.0, "unit": "min"}}
+    say = Wording("en", "UTC")
+    assert say.expression({"op": "always", "of": low, "within": within}).replace("\N{NO-BREAK SPACE}", " ") == (
+        "always[0 s, 30 min](a.x ≤ 1.5 kPa)"
+    )
+    state = {"op": "is", "channel": "a.mode", "code": "heating"}
+    assert say.expression({"op": "not", "of": state}) == "not(a.mode = heating)"
+    assert say.expression({"op": "until", "of": [state, state]}) == "((a.mode = heating) until (a.mode = heating))"
+
+
+def test_the_result_is_the_measured_value_and_what_is_left_is_called_so() -> None:
+    """V-23: 7.8.2.1 m."""
+
+    def shown(**changes: Any) -> list[str]:
+        made, signatures = report()
+        made["document"]["results"][0] |= changes
+        cell = present(made, signatures, "en")["sections"][5 - 1]["blocks"][0]["rows"][0][2]
+        return [line.replace("\N{NO-BREAK SPACE}", " ") for line in cell["text"].split("\n")]
+
+    slack = {"kind": "balance", "worst_value": 0.25, "unit": "kPa"}
+    assert shown(**slack, measured={"value": 1.75, "unit": "kPa"})[0] == "1.75 kPa"
+    assert shown(**slack)[0] == "0.25 kPa left of the tolerance"
+    none = {"worst_value": None, "worst_at": None, "unit": "s", "time_out": 0, "measured": {"value": 0.0, "unit": "s"}}
+    assert shown(kind="longest_excursion", **none) == ["0 s"]
+    out = {"worst_value": 6.5, "worst_unit": "kPa", "unit": "s", "time_out": 5_000_000}
+    lines = shown(kind="longest_excursion", **out, measured={"value": 2.0, "unit": "s"})
+    assert (lines[0], lines[1], lines[-1]) == ("2 s", "worst value 6.5 kPa", "out of band 5 s")
+    quality = {"worst_value": None, "worst_at": None, "time_out": None, "coverage": 0.993, "longest_gap": 960_000_000}
+    assert shown(kind="data_quality", **quality) == ["99.3 % covered", "Longest gap 960 s"]
+
+
+def test_the_margin_of_data_quality_says_what_it_is() -> None:
+    """V-23: a share left of the tightest of several demands."""
+    made, signatures = report()
+    made["document"]["results"][0] |= {"kind": "data_quality", "margin": 0.01, "unit": "1", "share": None}
+    row = present(made, signatures, "en")["sections"][5 - 1]["blocks"][0]["rows"][0]
+    assert row[3]["text"] == "1.0 %\nleft of the tightest demand"
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "in UTC"), ("zh", "按 UTC 计")])
+def test_the_day_against_which_calibration_is_held_is_named(language: str, words: str) -> None:
+    """V-23: shown instants are in the platform's zone, the day of a calibration is that of UTC."""
+    made, signatures = report()
+    made["document"]["dates"]["performed_from"] = from_rfc3339("2026-02-01T00:30:00+08:00")
+    section = present(made, signatures, language)["sections"][6 - 1]
+    assert "UTC" in section["blocks"][0]["columns"][-1]["title"]
+    assert words in section["blocks"][1]["text"]
+    assert "2026-01-31" in section["blocks"][1]["text"]
 
 
 def test_a_worst_value_is_shown_in_its_own_unit() -> None:
