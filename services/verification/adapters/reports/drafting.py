@@ -66,18 +66,23 @@ class Reports:
             before = (
                 None if replaces is None else {"number": replaces.number, "digest": replaces.digest, "reason": reason}
             )
+            profile = await store.profile(platform)
+            _check_printable(
+                {
+                    "particulars": particulars.model_dump(mode="json"),
+                    "reason": reason,
+                    "profile": None if profile is None else profile.model_dump(mode="json"),
+                }
+            )
             document = compose(
                 number=number,
                 kind=kind,
-                profile=await store.profile(platform),
+                profile=profile,
                 particulars=particulars,
                 facts=found.facts,
                 evidence=evidence_of(members, judging.roots),
                 drafted_at=at,
                 replaces=before,
-            )
-            _check_printable(
-                {"particulars": particulars.model_dump(mode="json"), "reason": reason, "document": document}
             )
             assert found.facts.evaluation is not None
             report = Report(
@@ -256,7 +261,8 @@ def report_unknown(platform: str, number: str) -> NotFound:
 
 
 def _check_printable(given: Mapping[str, Any]) -> None:
-    """What can be signed can be printed. On a machine without the fonts nothing is printed, and nothing checked.
+    """What people write for a report can be printed; what was recorded before is printed with the code points of missing signs.
+    On a machine without the fonts nothing is printed, and nothing checked.
 
     Raises Invalid(report_character_missing) with the field.
     """

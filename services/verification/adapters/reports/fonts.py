@@ -1,4 +1,4 @@
-"""The fonts of PDF reports: the CJK one found or refused, and every character of a text checked against it. Never empty boxes.
+"""The fonts of PDF reports: the CJK one found or refused, and every character of a text looked up in it. Never empty boxes.
 
 A second font, where it is installed, has the signs that the first one lacks: subscripts, thin spaces, Latin letters with a stroke. It is
 loaded for reports with such a sign only, so that all others are the same on every machine.
@@ -78,15 +78,13 @@ def named(characters: Sequence[str]) -> str:
     return ", ".join(f"{character} (U+{ord(character):04X})" for character in characters[:10])
 
 
-def check_characters(texts: Iterable[str], fonts: Sequence[Path]) -> None:
-    """Raises Unavailable(report_character_missing) for the first characters that none of the fonts has."""
-    missing = missing_characters(texts, fonts)
-    if missing:
-        raise Unavailable(
-            "report_character_missing",
-            f"no sign in {' or '.join(font.name for font in fonts)} for: {named(missing)}",
-            remedy="apt-get install fonts-dejavu-core, or write the text with other characters",
-        )
+def spelled(value: Any, signs: Mapping[int, str]) -> Any:
+    """The same tree of plain values with these signs written otherwise."""
+    if isinstance(value, str):
+        return value.translate(signs)
+    if isinstance(value, Mapping):
+        return {name: spelled(item, signs) for name, item in value.items()}
+    return [spelled(item, signs) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _covers(font: Path, point: int) -> bool:

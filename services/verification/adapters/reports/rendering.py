@@ -17,10 +17,10 @@ from services.verification.adapters.reports.fonts import (
     FAMILY,
     PLACES,
     SECOND_PLACES,
-    check_characters,
     find_fonts,
     find_second,
     missing_characters,
+    spelled,
     texts_of,
 )
 from services.verification.adapters.reports.presentation import present
@@ -55,13 +55,19 @@ def pdf(
     places: Sequence[Path] = PLACES,
     second: Sequence[Path] = SECOND_PLACES,
 ) -> bytes:
-    """PDF/A-2b; the same report gives the same bytes. Raises Unavailable(report_font_missing | report_character_missing)."""
+    """PDF/A-2b; the same report gives the same bytes. A sign that no font has is printed as its code point, never as an
+    empty box. Raises Unavailable(report_font_missing)."""
     shown = present(report, signatures, language)
     texts = [text for _, text in texts_of(shown)]
     fonts = [find_fonts(places)[0]]
     if missing_characters(texts, fonts):
         fonts += find_second(second)
-    check_characters(texts, fonts)
+        if len(fonts) == 1:
+            raise Unavailable(
+                "report_font_missing", "no second font for the signs that the first one lacks",
+                remedy="install it: apt-get install fonts-dejavu-core",
+            )  # fmt: skip
+        shown = spelled(shown, {ord(sign): f"[U+{ord(sign):04X}]" for sign in missing_characters(texts, fonts)})
     compiler = typst.Compiler(
         (_TEMPLATES / "report.typ").read_bytes(),
         font_paths=_loaded(tuple(font.parent for font in fonts)),
