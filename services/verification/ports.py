@@ -188,7 +188,7 @@ class KeepsCriteria(Protocol):
     """Criteria sets, in one transaction of the caller."""
 
     async def find(self, set_id: str, version: int, *, lock: bool = False) -> StoredCriteria | None:
-        """With `lock` nobody else changes the version before the transaction ends."""
+        """With `lock` nobody else who asks so finds the version, or that there is none, before the transaction ends."""
 
     async def save(
         self, criteria: CriteriaSet, *, who: str, published: bool, line: str | None, memory: int | None

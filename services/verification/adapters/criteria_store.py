@@ -24,10 +24,13 @@ class CriteriaStore:
         self._connection = connection
 
     async def find(self, set_id: str, version: int, *, lock: bool = False) -> StoredCriteria | None:
-        """With `lock` nobody else changes the version before the transaction ends."""
-        locked = " for no key update of c" if lock else ""
+        """With `lock` nobody else who asks so finds the version, or that there is none, before the transaction ends."""
+        if lock:
+            await self._connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"criteria {set_id}@{version}",)
+            )
         cursor = await self._connection.execute(
-            f"{_SELECT} where set_id = %s and version = %s{locked}".encode(), (set_id, version)
+            f"{_SELECT} where set_id = %s and version = %s".encode(), (set_id, version)
         )
         row = await cursor.fetchone()
         return None if row is None else _stored(row)

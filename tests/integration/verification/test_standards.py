@@ -282,6 +282,24 @@ async def test_a_draft_is_replaced_only_from_where_it_was_saved_or_above(rig: Ri
     assert stored[0][0] in people["whole"]["authorization"]
 
 
+async def test_of_two_drafts_saved_at_once_neither_passes_by_the_others_scope(rig: Rig) -> None:
+    # V-19
+    bound = (await keys(rig, "p", scope=Scope(platform="p")))["p"]
+    whole = {"authorization": rig.client.headers["authorization"]}
+
+    async def save(version: int, high: float, headers: dict[str, str]) -> tuple[int, float]:
+        wanted = copy.deepcopy(CRITERIA) | {"id": "drafted", "version": version}
+        wanted["criteria"][0] |= {"high": {"value": high, "unit": "kPa"}}
+        return (await rig.client.post("/v1/criteria-sets", json=wanted, headers=headers)).status_code, high
+
+    for version in range(1, 9):
+        answers = await asyncio.gather(save(version, 90, whole), save(version, 91, bound))
+        stored = (await rig.client.get(f"/v1/criteria-sets/drafted/versions/{version}")).json()
+        assert stored["document"]["criteria"][0]["high"]["value"] == 90
+        assert answers[0] == (201, 90)
+        assert answers[1][0] in (201, 403)
+
+
 async def test_the_command_line_carries_a_standard_through_its_life(rig: Rig, tmp_path: Path) -> None:
     # V-19
     file = tmp_path / "standard.yaml"
