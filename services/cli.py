@@ -7,9 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
+
+from services.processes import ADDRESS_OF, preferred_address
+
+_DEFAULT = "default"
 
 ELSEWHERE = {
     "demo": ("deploy.demo.cli", "demo", "Replay eleven recorded runs with trouble on purpose, and check every result."),
@@ -46,6 +51,16 @@ ELSEWHERE = {
         "what_if",
         "What drafts of a criteria set would have said about stored runs.",
     ),
+    "runs": (
+        "services.verification.entrypoints.run_cli",
+        "runs",
+        "Runs: create, start, command, enter a phase, show.",
+    ),
+    "webhooks": (
+        "services.verification.entrypoints.webhook_cli",
+        "webhooks",
+        "Endpoints that get decisions, verdicts and mismatches as signed requests.",
+    ),
     "iterations": (
         "services.verification.entrypoints.iteration_cli",
         "iterations",
@@ -79,16 +94,17 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--run", "name", default="default", show_default=True, help="which installation of this machine is meant")
+@click.option("--run", "name", default=_DEFAULT, show_default=True, help="which installation of this machine is meant")
 @click.version_option(package_name="pilotline")
 @click.pass_context
 def main(ctx: click.Context, name: str) -> None:
     """Event-driven services for pilot testing platforms: telemetry, verification runs, metering, billing.
 
     Commands that need the servers use those of the installation that runs here (`pilotline up`), unless PILOTLINE_KAFKA and
-    PILOTLINE_DATABASE_URL name others.
+    PILOTLINE_DATABASE_URL name others. Commands that ask the API ask that installation's, unless --api or PILOTLINE_API names another.
     """
     ctx.obj = name
+    ctx.meta[ADDRESS_OF] = partial(_address, name)
     if ctx.invoked_subcommand in ELSEWHERE and ctx.invoked_subcommand not in ("demo", "verify"):
         _use_running(name)
 
@@ -107,6 +123,22 @@ def _use_running(name: str) -> None:
         os.environ[KAFKA] = running.endpoints.kafka_bootstrap
         os.environ[DATABASE_URL] = running.endpoints.database_url
         os.environ[TOPIC_PREFIX] = running.topic_prefix
+
+
+def _address(name: str, process: str) -> str:
+    """Where a process of the running installation listens. When none runs, the default one is looked for where containers publish it;
+    asking there for an installation that was named would ask another one."""
+    from deploy.local.installation import find
+
+    running = find(name)
+    if running is None and name == _DEFAULT:
+        return preferred_address(process)
+    port = next((item.port for item in running.processes if item.name == process), None) if running else None
+    if port is None:
+        raise click.ClickException(
+            f"no {process} of the installation `{name}` runs here; start it with `pilotline --run {name} up`, or give --api"
+        )
+    return f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -45,3 +45,12 @@ PROCESSES = (
     Process("billing-api", "services.billing.entrypoints.api", 8402, order=2),
     Process("http", "services.ingest.entrypoints.http", 8400, order=3),
 )
+
+ADDRESS_OF = "pilotline.address_of"
+"""Under this name the root command leaves, in click's `meta`, how commands find a process by its name: `(process) -> address`."""
+
+
+def preferred_address(process: str) -> str:
+    """Where a process listens on this machine unless it is told otherwise."""
+    port = next(item.port for item in PROCESSES if item.name == process)
+    return f"http://127.0.0.1:{port}"

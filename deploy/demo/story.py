@@ -110,7 +110,9 @@ async def equipped(system: Installation, plan: Plan, ledger: Ledger) -> AsyncIte
 async def create_keys(system: Installation) -> dict[Role, str]:
     """One key per role, as `pilotline keys create` makes them."""
     async with await psycopg.AsyncConnection.connect(system.endpoints.database_url) as connection:
-        return {role: await create_key(connection, label=f"demo {role}", role=role) for role in Role}
+        return {
+            role: await create_key(connection, label=f"demo {role}", role=role, person=f"demo {role}") for role in Role
+        }
 
 
 async def kill(system: Installation, process: str) -> None:

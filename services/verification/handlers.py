@@ -34,9 +34,10 @@ from shared.contracts.lifecycle import (
     RunStarted,
 )
 from shared.contracts.registry import Stream, channel_path
-from shared.kernel.errors import Invalid, NotAllowed, NotFound, Problem
+from shared.kernel.errors import Forbidden, Invalid, NotAllowed, NotFound, Problem
 from shared.kernel.ids import stable_id
 from shared.kernel.times import Micros
+from shared.storage.api_keys import EVERYTHING, Scope
 from shared.storage.registry import Registry
 
 PHASE = "phase"
@@ -103,13 +104,15 @@ async def save_criteria(
     store: KeepsCriteria,
     standards: KeepsStandards | None = None,
     marks: Marked | None = None,
+    scope: Scope = EVERYTHING,
 ) -> StoredCriteria:
     """Keep a draft, or publish a version after checking it against the channels of `line`. The same content again changes nothing.
 
-    Raises NotAllowed(criteria_published) for other content under a published version, Invalid with every finding, and what
-    `hold_to_standard` raises for a set that names a standard.
+    `scope` is what the one who saves reaches: a draft is replaced or published only from a scope that includes the one it was saved under.
+    Raises NotAllowed(criteria_published) for other content under a published version, Forbidden(criteria_draft_scope), Invalid with every
+    finding, and what `hold_to_standard` raises for a set that names a standard.
     """
-    present = await store.find(criteria.id, criteria.version)
+    present = await store.find(criteria.id, criteria.version, lock=True)
     if present is not None and present.published:
         if present.digest != criteria.digest():
             raise NotAllowed(
@@ -120,6 +123,15 @@ async def save_criteria(
                 extra={"published_digest": present.digest},
             )
         return present
+    if present is not None and not publish and (present.digest, present.line) == (criteria.digest(), line):
+        return present
+    if present is not None and not scope.includes(present.scope):
+        raise Forbidden(
+            "criteria_draft_scope",
+            f"the draft {criteria.id} version {criteria.version} was saved with a key that reaches beyond this one",
+            field="version",
+            remedy="use another id or version, or a key that reaches as far as the one that saved it",
+        )
     memory = None
     if publish:
         if line is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
@@ -12,9 +13,10 @@ from services.verification.domain.baselines import Recorded
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.issues import Happening, Iteration
 from services.verification.domain.run_state import RunState
-from services.verification.domain.standards import Standard, Standing, Step, standing
+from services.verification.domain.standards import Action, Standard, Standing, Step, standing
 from shared.contracts.lifecycle import Baseline, LineRecord, PinnedStream
 from shared.kernel.times import Micros
+from shared.storage.api_keys import EVERYTHING, Scope
 from shared.storage.registry import Registry
 
 
@@ -37,7 +39,8 @@ class VerificationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredCriteria:
-    """A criteria set as kept. A published one never changes. `memory` is the checked bound of its windows in bytes."""
+    """A criteria set as kept. A published one never changes. `memory` is the checked bound of its windows in bytes; `scope` is what the
+    key that saved it reaches, everything where no key did."""
 
     criteria: CriteriaSet
     digest: str
@@ -46,6 +49,7 @@ class StoredCriteria:
     memory: int | None
     created_at: Micros
     published_at: Micros | None
+    scope: Scope = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,8 @@ class KnowsRegistry(Protocol):
 class KeepsCriteria(Protocol):
     """Criteria sets, in one transaction of the caller."""
 
-    async def find(self, set_id: str, version: int) -> StoredCriteria | None: ...
+    async def find(self, set_id: str, version: int, *, lock: bool = False) -> StoredCriteria | None:
+        """With `lock` nobody else who asks so finds the version, or that there is none, before the transaction ends."""
 
     async def save(
         self, criteria: CriteriaSet, *, who: str, published: bool, line: str | None, memory: int | None
@@ -261,6 +266,11 @@ class StoredStandard:
     def standing(self) -> Standing:
         return standing([recorded.step for recorded in self.history])
 
+    @property
+    def was_in_effect(self) -> bool:
+        """Whether it is in effect or has ever been."""
+        return any(recorded.step.action is Action.EFFECT for recorded in self.history)
+
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
@@ -282,8 +292,11 @@ class KeepsStandards(Protocol):
 
     async def record(self, standard: str, version: str, step: Step) -> None: ...
 
-    async def effective(self, standard: str) -> Sequence[str]:
-        """The versions that are in effect."""
+    async def versions(self, standard: str, *, lock: bool = False) -> Sequence[StoredStandard]:
+        """Every version of a standard. With `lock` nobody else changes any before the transaction ends."""
+
+    async def today(self) -> date:
+        """The day by the store's clock, UTC: the one that the dates of standards are read by."""
 
     async def adopt(self, platform: str, standard: str, version: str, who: str) -> None: ...
 

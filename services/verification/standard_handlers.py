@@ -6,10 +6,10 @@ Each runs in one transaction that its caller opens and closes.
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date
 
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.standards import Action, Standard, State, Step, after, check_effect
+from services.verification.domain.standards import Action, Standard, State, Step, after, check_effect, check_in_effect
+from services.verification.domain.succession import check_newest, check_number, predecessor
 from services.verification.domain.tightening import loosened
 from services.verification.ports import KeepsStandards, StoredStandard
 from shared.kernel.errors import Invalid, NotAllowed, NotFound
@@ -32,12 +32,16 @@ async def save_draft(standard: Standard, *, who: str, store: KeepsStandards) -> 
     return await _found(standard.id, standard.version, store)
 
 
-async def take_step(standard: str, version: str, step: Step, *, today: date, store: KeepsStandards) -> StoredStandard:
+async def take_step(standard: str, version: str, step: Step, *, store: KeepsStandards) -> StoredStandard:
     """Carry a version one step on. A version that comes into effect supersedes the one that was.
 
-    Raises NotFound(standard_unknown), NotAllowed(standard_state | standard_dates), Forbidden(standard_same_person).
+    Raises NotFound(standard_unknown), NotAllowed(standard_state | standard_dates | standard_older), Forbidden(standard_same_person),
+    Invalid(standard_version) for content that has changed by more than the version's number says.
     """
-    stored = await _found(standard, version, store, lock=True)
+    versions = {item.standard.version: item for item in await store.versions(standard, lock=True)}
+    stored = versions.get(version)
+    if stored is None:
+        raise _unknown(standard, version)
     if step.action in (Action.CHANGE, Action.SUPERSEDE):
         raise Invalid(
             "standard_action",
@@ -46,10 +50,15 @@ async def take_step(standard: str, version: str, step: Step, *, today: date, sto
             remedy="save the draft again, or bring a newer version into effect",
         )
     after(stored.standing, step)
+    if step.action in (Action.SUBMIT, Action.EFFECT):
+        once = [item.standard for item in versions.values() if item.was_in_effect]
+        check_number(predecessor(stored.standard, once), stored.standard)
     if step.action is Action.EFFECT:
-        check_effect(stored.standard, today)
-        for earlier in await store.effective(standard):
-            await store.record(standard, earlier, Step(Action.SUPERSEDE, step.who, f"{version} is in effect"))
+        check_effect(stored.standard, await store.today())
+        effective = [item.standard for item in versions.values() if item.standing.state is State.EFFECTIVE]
+        check_newest(stored.standard, effective)
+        for earlier in effective:
+            await store.record(standard, earlier.version, Step(Action.SUPERSEDE, step.who, f"{version} is in effect"))
     await store.record(standard, version, step)
     return await _found(standard, version, store)
 
@@ -61,13 +70,7 @@ async def adopt(
     stored = await _found(standard, version, store)
     if platform not in registry.platforms:
         raise NotFound("platform_unknown", f"there is no platform {platform}", field="platform")
-    if stored.standing.state is not State.EFFECTIVE:
-        raise NotAllowed(
-            "standard_state",
-            f"{standard} {version} is {stored.standing.state}",
-            field="version",
-            remedy="adopt a version that is in effect",
-        )
+    check_in_effect(stored.standard, stored.standing, await store.today())
     await store.adopt(platform, standard, version, who)
     return stored
 
@@ -81,7 +84,7 @@ async def hold_to_standard(criteria: CriteriaSet, *, platform: str, store: Keeps
     if named is None:
         return
     if store is None:
-        raise NotFound("standard_unknown", f"there is no standard {named.id} {named.version}", field="standard")
+        raise _unknown(named.id, named.version)
     stored = await _found(named.id, named.version, store)
     if stored.digest != named.digest:
         raise Invalid(
@@ -90,13 +93,7 @@ async def hold_to_standard(criteria: CriteriaSet, *, platform: str, store: Keeps
             field="standard.digest",
             remedy="name the digest of the version that is meant",
         )
-    if stored.standing.state is not State.EFFECTIVE:
-        raise NotAllowed(
-            "standard_state",
-            f"{named.id} {named.version} is {stored.standing.state}",
-            field="standard.version",
-            remedy="name a version that is in effect",
-        )
+    check_in_effect(stored.standard, stored.standing, await store.today(), field="standard.version")
     if all(adoption.platform != platform for adoption in await store.adoptions(named.id, named.version)):
         raise NotAllowed(
             "standard_not_adopted",
@@ -118,5 +115,9 @@ async def hold_to_standard(criteria: CriteriaSet, *, platform: str, store: Keeps
 async def _found(standard: str, version: str, store: KeepsStandards, *, lock: bool = False) -> StoredStandard:
     stored = await store.find(standard, version, lock=lock)
     if stored is None:
-        raise NotFound("standard_unknown", f"there is no standard {standard} {version}", field="standard")
+        raise _unknown(standard, version)
     return stored
+
+
+def _unknown(standard: str, version: str) -> NotFound:
+    return NotFound("standard_unknown", f"there is no standard {standard} {version}", field="standard")

@@ -18,6 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from shared.kernel.errors import Invalid, NotFound, Unauthenticated
+from shared.kernel.persons import person_name
 from shared.storage.pool import Connection, Pool
 
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -31,6 +32,10 @@ class Role(StrEnum):
     ACCOUNTANT = "accountant"
     VIEWER = "viewer"
     ADMIN = "admin"
+
+
+PERSONAL = frozenset({Role.OPERATOR, Role.ADMIN})
+"""Roles whose keys act for a person: what two people must do is counted by that person, however many keys there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +59,29 @@ class Scope:
             and (self.instrument is None or self.instrument.split("/")[0] == line)
         )
 
+    def includes(self, other: Scope) -> bool:
+        """Whether everything that a key with the other scope reaches is inside."""
+        return self.covers(platform=other.platform, line=other.line, instrument=other.instrument)
+
     @property
     def whole(self) -> bool:
         """Bound to nothing."""
         return self == Scope()
 
 
+EVERYTHING = Scope()
+"""Of a key that is bound to nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, as far as its key says."""
+    """Who sent a request, as far as its key says. `person` is whose the key is; the prefix where nobody was named."""
 
     prefix: str
     label: str
     role: Role
     scope: Scope
+    person: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,7 @@ class KeyRow:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    person: str
 
 
 def hasher() -> PasswordHasher:
@@ -89,17 +104,44 @@ def hasher() -> PasswordHasher:
 
 
 async def create_key(
-    connection: Connection, *, label: str, role: Role, scope: Scope = Scope(), expires_at: datetime | None = None
+    connection: Connection,
+    *,
+    label: str,
+    role: Role,
+    scope: Scope = Scope(),
+    expires_at: datetime | None = None,
+    person: str | None = None,
 ) -> str:
-    """Store a new key and return its text, which cannot be had again. Raises Invalid(key_expiry) for one that is expired already."""
+    """Store a new key and return its text, which cannot be had again.
+
+    Raises Invalid(key_expiry) for one that is expired already, Invalid(key_person) for one of `PERSONAL` without a person,
+    Invalid(person_name).
+    """
+    if person is None and role in PERSONAL:
+        raise Invalid(
+            "key_person",
+            f"a key with the role {role} acts for a person",
+            field="person",
+            remedy="name whose key it is: `pilotline keys create --person`",
+        )
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= datetime.now(UTC)):
         raise Invalid("key_expiry", "the expiry must be in the future and have a time zone", field="expires_at")
     prefix = "".join(secrets.choice(_ALPHABET) for _ in range(10))
     secret = secrets.token_urlsafe(32)
     await connection.execute(
-        """insert into ingest.api_key (prefix, hash, label, role, platform_id, line_id, instrument_id, expires_at)
-           values (%s, %s, %s, %s, %s, %s, %s, %s)""",
-        (prefix, hasher().hash(secret), label, role, scope.platform, scope.line, scope.instrument, expires_at),
+        """insert into ingest.api_key (prefix, hash, label, role, platform_id, line_id, instrument_id, expires_at, person)
+           values (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        (
+            prefix,
+            hasher().hash(secret),
+            label,
+            role,
+            scope.platform,
+            scope.line,
+            scope.instrument,
+            expires_at,
+            prefix if person is None else person_name(person),
+        ),
     )
     return f"pl_{prefix}_{secret}"
 
@@ -145,7 +187,7 @@ class ApiKeys:
             raise Unauthenticated("key_revoked", f"the key {prefix} was revoked", remedy="use another key")
         if row.expires_at is not None and row.expires_at <= datetime.now(UTC):
             raise Unauthenticated("key_expired", f"the key {prefix} has expired", remedy="use another key")
-        return Caller(prefix=prefix, label=row.label, role=row.role, scope=row.scope)
+        return Caller(prefix=prefix, label=row.label, role=row.role, scope=row.scope, person=row.person)
 
     async def _row(self, prefix: str) -> tuple[KeyRow, str]:
         now = self._monotonic()
@@ -182,13 +224,14 @@ class ApiKeys:
             return False
 
 
-_SELECT = """select prefix, label, role, platform_id, line_id, instrument_id, created_at, expires_at, revoked_at, hash
+_SELECT = """select prefix, label, role, platform_id, line_id, instrument_id, created_at, expires_at, revoked_at, person, hash
              from ingest.api_key"""
 
 
 def _key_row(row: Sequence[Any]) -> KeyRow:
-    prefix, label, role, platform, line, instrument, created_at, expires_at, revoked_at, _hash = row
-    return KeyRow(prefix, label, Role(role), Scope(platform, line, instrument), created_at, expires_at, revoked_at)
+    prefix, label, role, platform, line, instrument, created_at, expires_at, revoked_at, person, _hash = row
+    scope = Scope(platform, line, instrument)
+    return KeyRow(prefix, label, Role(role), scope, created_at, expires_at, revoked_at, person)
 
 
 def _unknown() -> Unauthenticated:

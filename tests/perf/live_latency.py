@@ -195,7 +195,10 @@ async def main(seconds: float) -> None:
     async with servers() as where, build_pool(where.database_url, name="bench") as pool:
         async with pool.connection() as connection:
             await apply_registry(connection, registry())
-            keys = [await create_key(connection, label="bench", role=role) for role in (Role.GATEWAY, Role.OPERATOR)]
+            keys = [
+                await create_key(connection, label="bench", person="bench", role=role)
+                for role in (Role.GATEWAY, Role.OPERATOR)
+            ]
         with ExitStack() as running:
             doors = [free_port(), free_port()]
             running.enter_context(process("ingest", "http", where, doors[0]))

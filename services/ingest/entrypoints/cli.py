@@ -95,6 +95,11 @@ def keys() -> None:
 @keys.command("create")
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 @click.option("--label", required=True, help="what the key is for")
+@click.option(
+    "--person",
+    help="whose key it is; operator and admin need it. Two people who must act (approvals of a standard) are two persons: "
+    "two keys of one person count once, however the name's case and spaces are written",
+)
 @click.option("--platform", help="the key reaches only this platform")
 @click.option("--line", help="… this line")
 @click.option("--instrument", help="… this instrument")
@@ -103,6 +108,7 @@ def keys() -> None:
 def create(
     role: str,
     label: str,
+    person: str | None,
     platform: str | None,
     line: str | None,
     instrument: str | None,
@@ -114,7 +120,9 @@ def create(
     scope = Scope(platform, line, instrument)
 
     async def work(connection: Connection) -> str:
-        return await create_key(connection, label=label, role=Role(role), scope=scope, expires_at=expires_at)
+        return await create_key(
+            connection, label=label, role=Role(role), scope=scope, expires_at=expires_at, person=person
+        )
 
     click.echo(_run(database_url, work))
 
@@ -122,14 +130,14 @@ def create(
 @keys.command("list")
 @_database
 def show_keys(database_url: str) -> None:
-    """Every key with role, scope and state; never its secret."""
+    """Every key with role, scope, state, person and label; never its secret."""
     now = datetime.now(UTC)
     for key in _run(database_url, list_keys):
         expired = key.expires_at is not None and key.expires_at <= now
         state = "revoked" if key.revoked_at else "expired" if expired else "valid"
         reach = key.scope.instrument or key.scope.line or key.scope.platform or "everything"
         created = to_rfc3339(micros(key.created_at))
-        click.echo(f"{key.prefix}  {state:8} {key.role.value:10} {reach:24} {created}  {key.label}")
+        click.echo(f"{key.prefix}  {state:8} {key.role.value:10} {reach:24} {created}  {key.person}  {key.label}")
 
 
 @keys.command("revoke")

@@ -9,11 +9,12 @@ from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.ports import StoredCriteria
 from shared.kernel.canonical import canonical_json
 from shared.kernel.times import micros
+from shared.storage.api_keys import Scope
 from shared.storage.pool import Connection
 
-_SELECT = (
-    "select document, digest, state, line_id, memory_bytes, created_at, published_at from verification.criteria_set"
-)
+_SELECT = """select c.document, c.digest, c.state, c.line_id, c.memory_bytes, c.created_at, c.published_at,
+                    k.platform_id, k.line_id, k.instrument_id
+             from verification.criteria_set c left join ingest.api_key k on k.prefix = c.created_by"""
 
 
 class CriteriaStore:
@@ -22,7 +23,12 @@ class CriteriaStore:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def find(self, set_id: str, version: int) -> StoredCriteria | None:
+    async def find(self, set_id: str, version: int, *, lock: bool = False) -> StoredCriteria | None:
+        """With `lock` nobody else who asks so finds the version, or that there is none, before the transaction ends."""
+        if lock:
+            await self._connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"criteria {set_id}@{version}",)
+            )
         cursor = await self._connection.execute(
             f"{_SELECT} where set_id = %s and version = %s".encode(), (set_id, version)
         )
@@ -63,7 +69,7 @@ class CriteriaStore:
 
 
 def _stored(row: Sequence[Any]) -> StoredCriteria:
-    document, digest, state, line, memory, created_at, published_at = row
+    document, digest, state, line, memory, created_at, published_at, *bound = row
     return StoredCriteria(
         criteria=CriteriaSet.model_validate(document),
         digest=digest,
@@ -72,4 +78,5 @@ def _stored(row: Sequence[Any]) -> StoredCriteria:
         memory=memory,
         created_at=micros(created_at),
         published_at=None if published_at is None else micros(published_at),
+        scope=Scope(*bound),
     )

@@ -24,6 +24,7 @@ from services.verification.adapters.entry_store import EntryStore
 from services.verification.adapters.evidence import positions_of
 from services.verification.adapters.limits import bounds_of
 from services.verification.adapters.run_queries import RunFacts
+from services.verification.adapters.standard_store import StandardStore
 from services.verification.adapters.views import (
     AwaitedRow,
     BoardPage,
@@ -32,11 +33,13 @@ from services.verification.adapters.views import (
     CriterionRow,
     CurveData,
     RunView,
+    StandardRow,
 )
 from services.verification.domain.baselines import pinned_for
 from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.signals import Channels, channels_of
+from services.verification.domain.standards import state_on
 from services.verification.ports import ResultEntry
 from shared.contracts.registry import Stream
 from shared.kernel.errors import Invalid
@@ -97,6 +100,7 @@ class ReadModel:
                 mismatch=facts.verdict_state == "mismatch",
                 digest=evaluations[-1].digest if evaluations and facts.verdict_state == "final" else None,
                 cursor=await queries.cursor_of(connection),
+                standard=await self._standard(connection, facts),
             )
 
     async def criterion(self, run: str, criterion: str) -> CriterionDetail | None:
@@ -153,6 +157,14 @@ class ReadModel:
     async def _facts(self, connection: Connection, run: str) -> RunFacts | None:
         found = await queries.select_runs(connection, run=run)
         return found[0] if found else None
+
+    async def _standard(self, connection: Connection, facts: RunFacts) -> StandardRow | None:
+        named, store = self._criteria[facts.criteria_digest].standard, StandardStore(connection)
+        if named is None:
+            return None
+        kept = await store.find(named.id, named.version)
+        state = "unknown" if kept is None else state_on(kept.standard, kept.standing, await store.today())
+        return StandardRow(named.id, named.version, str(state))
 
     async def _board_rows(self, connection: Connection, runs: list[RunFacts]) -> list[BoardRow]:
         if len(self._criteria) > _REMEMBERED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from services.verification.domain.standards import Action, Standard, Step
 from services.verification.ports import Adoption, RecordedStep, StoredStandard
@@ -67,13 +68,23 @@ class StandardStore:
             (standard, version, step.action, step.who, step.why),
         )
 
-    async def effective(self, standard: str) -> Sequence[str]:
-        """The versions that are in effect."""
-        return [
-            item.standard.version
-            for item in await self.list()
-            if item.standard.id == standard and item.standing.state == "effective"
-        ]
+    async def versions(self, standard: str, *, lock: bool = False) -> Sequence[StoredStandard]:
+        """Every version of a standard. With `lock` nobody else changes any before the transaction ends."""
+        cursor = await self.connection.execute(
+            f"""select version from verification.standard_version where standard_id = %s order by version
+                {"for no key update" if lock else ""}""".encode(),
+            (standard,),
+        )
+        found = [await self.find(standard, version) for (version,) in await cursor.fetchall()]
+        return [item for item in found if item is not None]
+
+    async def today(self) -> date:
+        """The day by the database's clock, UTC."""
+        cursor = await self.connection.execute("select (clock_timestamp() at time zone 'UTC')::date")
+        row = await cursor.fetchone()
+        assert row is not None
+        day: date = row[0]
+        return day
 
     async def adopt(self, platform: str, standard: str, version: str, who: str) -> None:
         """The same again changes nothing."""

@@ -189,9 +189,18 @@ class AwaitedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StandardRow:
+    """The version of a standard that a run's criteria keep, and how it stands today; `state` is unknown where no such version is kept here."""
+
+    id: str
+    version: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """A run's page. `digest` is set when the verdict is final: the live evaluation and the stored frames gave the same. `results` and
-    `deviations` are what people have entered, oldest first."""
+    `deviations` are what people have entered, oldest first. `standard` is None for criteria that name none."""
 
     head: BoardRow
     criteria: tuple[CriterionRow, ...]
@@ -206,6 +215,7 @@ class RunView:
     mismatch: bool
     digest: str | None
     cursor: str
+    standard: StandardRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

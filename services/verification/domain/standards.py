@@ -4,7 +4,8 @@
                 |                      |
                 +-> draft (returned)   +-> withdrawn (also from approved)
 
-Two people approve, and neither is who changed the draft last. Nothing of a version changes once it is in review.
+Two people approve, and neither is who changed the draft last. Nothing of a version changes once it is in review. A version in effect expires
+by its own dates, with no step; a newer one still supersedes it, and it can be withdrawn.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from services.verification.domain.criteria.parts import Identifier, Model, Title
 from services.verification.domain.criteria_model import Criterion, Phase
+from services.verification.domain.standard_units import check_units
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Forbidden, Invalid, Malformed, NotAllowed
+from shared.kernel.persons import same_person
 
 APPROVALS = 2
 
@@ -74,8 +77,14 @@ class Standard(Model):
         return digest(self.model_dump(mode="json"))
 
 
+def precedence(version: str) -> tuple[int, int, int]:
+    """Semantic versions by their order."""
+    major, minor, patch = version.split(".")
+    return int(major), int(minor), int(patch)
+
+
 def load_standard(text: str | bytes) -> Standard:
-    """From YAML or JSON. Raises Malformed(standard_malformed) or Invalid(standard_invalid)."""
+    """From YAML or JSON. Raises Malformed(standard_malformed) and as `standard_of`."""
     try:
         document: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -84,13 +93,15 @@ def load_standard(text: str | bytes) -> Standard:
 
 
 def standard_of(document: Any) -> Standard:
-    """Raises Invalid(standard_invalid) with the first field at fault."""
+    """Raises Invalid(standard_invalid | unit_unknown | unit_incommensurable) with the first field at fault."""
     try:
-        return Standard.model_validate(document)
+        standard = Standard.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise Invalid("standard_invalid", first["msg"], field=field, remedy="see docs/standards.md") from error
+    check_units(standard.phases, standard.criteria)
+    return standard
 
 
 class State(StrEnum):
@@ -100,6 +111,7 @@ class State(StrEnum):
     EFFECTIVE = "effective"
     SUPERSEDED = "superseded"
     WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"  # what a version in effect is after its last day; no step leads here
 
 
 class Action(StrEnum):
@@ -125,7 +137,7 @@ _FROM: dict[Action, frozenset[State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that somebody did to a version."""
+    """One thing that a person, by name, did to a version."""
 
     action: Action
     who: str
@@ -176,15 +188,36 @@ def after(now: Standing, step: Step) -> Standing:
 
 
 def _approved(now: Standing, who: str) -> Standing:
-    if who == now.author or who in now.approved_by:
+    is_author = same_person(who, now.author)
+    if is_author or any(same_person(who, other) for other in now.approved_by):
         raise Forbidden(
             "standard_same_person",
-            f"{who} has {'changed the draft last' if who == now.author else 'approved already'}",
+            f"{who} has {'changed the draft last' if is_author else 'approved already'}",
             field="who",
             remedy="two other people approve",
         )
     approvals = (*now.approved_by, who)
     return Standing(State.APPROVED if len(approvals) >= APPROVALS else State.REVIEW, now.author, approvals)
+
+
+def state_on(standard: Standard, now: Standing, day: date) -> State:
+    """The state on a day (UTC): a version in effect has expired once its last day is over."""
+    over = standard.effective_to is not None and day > standard.effective_to
+    return State.EXPIRED if over and now.state is State.EFFECTIVE else now.state
+
+
+def check_in_effect(standard: Standard, now: Standing, day: date, *, field: str = "version") -> None:
+    """Raises NotAllowed(standard_state) for a version that is not in effect on the day (UTC)."""
+    state = state_on(standard, now, day)
+    if state is not State.EFFECTIVE:
+        ended = f" since {standard.effective_to}" if state is State.EXPIRED else ""
+        raise NotAllowed(
+            "standard_state",
+            f"{standard.id} {standard.version} is {state}{ended}",
+            field=field,
+            remedy="take a version that is in effect",
+            extra={"state": str(state)},
+        )
 
 
 def check_effect(standard: Standard, today: date) -> None:

@@ -1,4 +1,4 @@
-"""`pilotline verification …`; its `criteria` group also stands alone as `pilotline criteria …` where the root command lists it."""
+"""`pilotline verification …`; its groups `criteria` and `webhooks` also stand alone, where the root command lists them."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ async def save(
     publish: bool = False,
     line: Annotated[str | None, Query(max_length=200)] = None,
 ) -> dict[str, Any]:
-    """Keep the set in the body as a draft, or publish it. The same content again changes nothing (200 instead of 201)."""
+    """Keep the set in the body as a draft, or publish it. The same content again changes nothing (200 instead of 201). A draft that was saved
+    with a key that reaches beyond this one is neither replaced nor published with it."""
     if line is not None:
         await reach_line(parts, caller, line)
     criteria, marks = read_criteria(await request.body())
@@ -60,6 +61,7 @@ async def save(
             store=store,
             standards=StandardStore(connection),
             marks=marks,
+            scope=caller.scope,
         )
     unchanged = present is not None and (present.digest, present.published) == (stored.digest, stored.published)
     response.status_code = 200 if unchanged else 201

@@ -7,20 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 
 from services.verification.entry_handlers import DEVIATION_KINDS
+from services.verification.entrypoints.asking import Number, api_option, ask, key_option
 
-_api = click.option(
-    "--api",
-    envvar="PILOTLINE_API",
-    default="http://127.0.0.1:8401",
-    show_default=True,
-    help="address of the verification api",
-)
-_key = click.option(
-    "--key", envvar="PILOTLINE_KEY", required=True, help="API key of the person who acts; default $PILOTLINE_KEY"
-)
 _run = click.argument("run")
 
 
@@ -31,11 +21,11 @@ def results() -> None:
 
 @results.command("list")
 @_run
-@_api
-@_key
+@api_option
+@key_option
 def list_results(run: str, api: str, key: str) -> None:
     """What was entered for RUN, and what is awaited."""
-    page = ask(api, key, "GET", f"{run}/results")
+    page = ask(api, key, "GET", "runs", run, "results")
     for item in page["items"]:
         said = f"{item['value']['value']:g} {item['value']['unit']}" if item["value"] else _passed(item["passed"])
         second = f", confirmed by {item['confirmed_by']}" if item["confirmed_by"] else ""
@@ -47,17 +37,17 @@ def list_results(run: str, api: str, key: str) -> None:
 @results.command("enter")
 @_run
 @click.argument("criterion")
-@click.option("--value", type=float, help="a laboratory's value")
+@click.option("--value", type=Number(), help="a laboratory's value")
 @click.option("--unit", default="", help="its UCUM unit")
-@click.option("--uncertainty", type=float, help="its expanded uncertainty, in the same unit")
+@click.option("--uncertainty", type=Number(low=0), help="its expanded uncertainty, in the same unit")
 @click.option("--passed/--failed", default=None, help="what an inspection has found")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="photograph or protocol")
 @click.option("--sampled-at", help="when the sample was taken, RFC 3339")
 @click.option("--corrects", help="the entry that this one replaces")
 @click.option("--note", default="")
 @click.option("--entry-key", help="makes a repetition harmless")
-@_api
-@_key
+@api_option
+@key_option
 def enter(run: str, criterion: str, value: float | None, unit: str, uncertainty: float | None, passed: bool | None, file: Path | None,
           sampled_at: str | None, corrects: str | None, note: str, entry_key: str | None, api: str, key: str) -> None:  # fmt: skip
     """Enter a result for CRITERION of RUN."""
@@ -72,18 +62,18 @@ def enter(run: str, criterion: str, value: float | None, unit: str, uncertainty:
         "note": note,
         "key": entry_key,
     }
-    made = ask(api, key, "POST", f"{run}/results", json=body)
+    made = ask(api, key, "POST", "runs", run, "results", json=body)
     click.echo(made["entry"])
 
 
 @results.command("confirm")
 @_run
 @click.argument("entry")
-@_api
-@_key
+@api_option
+@key_option
 def confirm(run: str, entry: str, api: str, key: str) -> None:
     """Confirm ENTRY as the second person."""
-    made = ask(api, key, "POST", f"{run}/results/{entry}/confirm")
+    made = ask(api, key, "POST", "runs", run, "results", entry, "confirm")
     click.echo(f"{made['criterion']}: confirmed by {made['confirmed_by']}")
 
 
@@ -94,11 +84,11 @@ def deviations() -> None:
 
 @deviations.command("list")
 @_run
-@_api
-@_key
+@api_option
+@key_option
 def list_deviations(run: str, api: str, key: str) -> None:
     """The deviations of RUN."""
-    for item in ask(api, key, "GET", f"{run}/deviations")["items"]:
+    for item in ask(api, key, "GET", "runs", run, "deviations")["items"]:
         state = f"accepted by {item['accepted_by']}" if item["accepted_by"] else "not accepted"
         about = item["criterion"] or "run"
         click.echo(f"{item['deviation']}  {item['kind']}  {about}  {state}  {item['recorded_by']}: {item['reason']}")
@@ -110,52 +100,30 @@ def list_deviations(run: str, api: str, key: str) -> None:
 @click.option("--reason", required=True)
 @click.option("--criterion", help="the criterion it concerns; without one the whole run (kind procedure)")
 @click.option("--entry-key", help="makes a repetition harmless")
-@_api
-@_key
+@api_option
+@key_option
 def record(run: str, kind: str, reason: str, criterion: str | None, entry_key: str | None, api: str, key: str) -> None:
     """Record a deviation of RUN. It counts once somebody else has accepted it."""
     body = {"kind": kind, "reason": reason, "criterion": criterion, "key": entry_key}
-    click.echo(ask(api, key, "POST", f"{run}/deviations", json=body)["deviation"])
+    click.echo(ask(api, key, "POST", "runs", run, "deviations", json=body)["deviation"])
 
 
 @deviations.command("accept")
 @_run
 @click.argument("deviation")
-@_api
-@_key
+@api_option
+@key_option
 def accept(run: str, deviation: str, api: str, key: str) -> None:
     """Accept DEVIATION, which somebody else has recorded."""
-    made = ask(api, key, "POST", f"{run}/deviations/{deviation}/accept")
+    made = ask(api, key, "POST", "runs", run, "deviations", deviation, "accept")
     click.echo(f"{made['kind']}: accepted by {made['accepted_by']}")
 
 
 def _send(api: str, key: str, run: str, file: Path) -> str:
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    made = ask(api, key, "POST", f"{run}/attachments", content=file.read_bytes(), headers={"content-type": kind})
+    made = ask(api, key, "POST", "runs", run, "attachments", content=file.read_bytes(), headers={"content-type": kind})
     return str(made["sha256"])
 
 
 def _passed(passed: bool) -> str:
     return "passed" if passed else "failed"
-
-
-def ask(
-    api: str, key: str, method: str, path: str, *, headers: dict[str, str] | None = None, **facts: Any
-) -> dict[str, Any]:
-    """An answer of the API's runs. Raises as `answer_of` does."""
-    return answer_of(api, key, method, f"runs/{path}", headers=headers, **facts)
-
-
-def answer_of(
-    api: str, key: str, method: str, path: str, *, headers: dict[str, str] | None = None, **facts: Any
-) -> dict[str, Any]:
-    """An answer of the API under /v1. Raises ClickException with the problem's sentence and remedy."""
-    sent = {"authorization": f"Bearer {key}", **(headers or {})}
-    try:
-        answer = httpx.request(method, f"{api}/v1/{path}", headers=sent, timeout=60, **facts)
-    except httpx.HTTPError as error:
-        raise click.ClickException(f"{api} does not answer: {error}; `pilotline status` says what runs") from error
-    document: dict[str, Any] = answer.json()
-    if answer.is_success:
-        return document
-    raise click.ClickException(f"{document['code']}: {document['detail']}; {document.get('remedy', '')}")

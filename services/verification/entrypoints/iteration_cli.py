@@ -10,18 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from services.verification.domain.issues import Action
-from services.verification.entrypoints.entry_cli import answer_of
+from services.verification.entrypoints.asking import api_option, ask, key_option
 
-_api = click.option(
-    "--api",
-    envvar="PILOTLINE_API",
-    default="http://127.0.0.1:8401",
-    show_default=True,
-    help="address of the verification api",
-)
-_key = click.option(
-    "--key", envvar="PILOTLINE_KEY", required=True, help="API key of the person who acts; default $PILOTLINE_KEY"
-)
 _baseline = click.option("--baseline", help="the run to compare with; default: the first of the chain")
 _WIDTH = 160
 
@@ -34,11 +24,11 @@ def iterations() -> None:
 @iterations.command("compare")
 @click.argument("run")
 @_baseline
-@_api
-@_key
+@api_option
+@key_option
 def compare(run: str, baseline: str | None, api: str, key: str) -> None:
     """Every criterion of RUN beside the run before it and the baseline: verdicts, margins, what changed."""
-    page = answer_of(api, key, "GET", f"runs/{run}/comparison", params=_given(baseline=baseline))
+    page = ask(api, key, "GET", "runs", run, "comparison", params=_given(baseline=baseline))
     runs = [column["run"] for column in page["columns"]]
     table = Table(box=None, pad_edge=False)
     table.add_column("criterion", no_wrap=True)
@@ -57,14 +47,14 @@ def compare(run: str, baseline: str | None, api: str, key: str) -> None:
 @_baseline
 @click.option("--channel", "channels", multiple=True, help="<stream>.<channel>; default: those that the criteria read")
 @click.option("--phase", help="default: every phase")
-@_api
-@_key
+@api_option
+@key_option
 def statistics(
     run: str, baseline: str | None, channels: tuple[str, ...], phase: str | None, api: str, key: str
 ) -> None:
     """Count, mean, standard deviation, extremes and median per channel and phase, for RUN and what it is compared with."""
     query = _given(baseline=baseline, phase=phase, channel=list(channels) or None)
-    page = answer_of(api, key, "GET", f"runs/{run}/comparison/statistics", params=query)
+    page = ask(api, key, "GET", "runs", run, "comparison", "statistics", params=query)
     table = Table(box=None, pad_edge=False)
     for name in ("channel", "phase", "run"):
         table.add_column(name, no_wrap=True)
@@ -83,11 +73,11 @@ def statistics(
 
 @iterations.command("issues")
 @click.argument("run")
-@_api
-@_key
+@api_option
+@key_option
 def list_issues(run: str, api: str, key: str) -> None:
     """The issues of RUN's item in all its iterations."""
-    for item in answer_of(api, key, "GET", f"runs/{run}/issues")["items"]:
+    for item in ask(api, key, "GET", "runs", run, "issues")["items"]:
         about = item["criterion"] or "run"
         again = f", failed again in {item['failed_in']}" if item["failed_in"] else ""
         closed = f", closed in {item['closed_in']}" if item["closed_in"] else ""
@@ -102,12 +92,12 @@ def list_issues(run: str, api: str, key: str) -> None:
 @click.argument("title")
 @click.option("--criterion", help="the criterion that shows it")
 @click.option("--entry-key", help="makes a repetition harmless")
-@_api
-@_key
+@api_option
+@key_option
 def find(run: str, title: str, criterion: str | None, entry_key: str | None, api: str, key: str) -> None:
     """Record an issue that was found in RUN."""
     body = {"title": title, "criterion": criterion, "key": entry_key}
-    click.echo(answer_of(api, key, "POST", f"runs/{run}/issues", json=body)["issue"])
+    click.echo(ask(api, key, "POST", "runs", run, "issues", json=body)["issue"])
 
 
 @iterations.command("act")
@@ -116,12 +106,12 @@ def find(run: str, title: str, criterion: str | None, entry_key: str | None, api
 @click.option("--text", default="", help="what was found or done")
 @click.option("--in", "run", help="with fix: the first run that has it; with verify: the run that shows it at work")
 @click.option("--entry-key", help="makes a repetition harmless")
-@_api
-@_key
+@api_option
+@key_option
 def act(issue: str, action: str, text: str, run: str | None, entry_key: str | None, api: str, key: str) -> None:
     """Add to ISSUE: cause, note, fix, verify, close, reopen."""
     body = {"action": action, "text": text, "run": run, "key": entry_key or str(uuid4())}
-    made = answer_of(api, key, "POST", f"issues/{issue}/actions", json=body)
+    made = ask(api, key, "POST", "issues", issue, "actions", json=body)
     click.echo(f"{made['state']}; possible now: {', '.join(made['allowed'])}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from services.verification.adapters.standard_store import StandardStore
-from services.verification.domain.standards import Action, Step, load_standard
+from services.verification.domain.standards import Action, Step, load_standard, state_on
 from services.verification.entrypoints.context import Operator, Parts, Reader
 from services.verification.ports import StoredStandard
 from services.verification.standard_handlers import adopt, save_draft, take_step
@@ -34,10 +34,13 @@ class _NewAdoption(BaseModel):
 
 @router.put("", status_code=200)
 async def keep_draft(request: Request, parts: Parts, caller: Operator) -> dict[str, Any]:
-    """Keep the standard in the body (YAML or JSON) as a draft. The same content again changes nothing."""
+    """Keep the standard in the body (YAML or JSON) as a draft. The same content again changes nothing. Standards belong to the whole
+    installation: a key bound to a part of it does not change them."""
+    check_scope(caller)
     standard = load_standard(await request.body())
     async with parts.pool.connection() as connection, connection.transaction():
-        return _document(await save_draft(standard, who=caller.prefix, store=StandardStore(connection)))
+        store = StandardStore(connection)
+        return _document(await save_draft(standard, who=caller.person, store=store), await store.today())
 
 
 @router.get("")
@@ -49,9 +52,10 @@ async def index(
 ) -> dict[str, Any]:
     """Every version, by id and then newest first."""
     async with parts.pool.connection() as connection:
-        found = await StandardStore(connection).list()
+        store = StandardStore(connection)
+        found, today = await store.list(), await store.today()
     more = offset + limit < len(found)
-    shown = [_document(item, whole=False) for item in found[offset : offset + limit]]
+    shown = [_document(item, today, whole=False) for item in found[offset : offset + limit]]
     return {"items": shown, "next": offset + limit if more else None}
 
 
@@ -67,16 +71,18 @@ async def show(standard: str, version: str, parts: Parts, _caller: Reader) -> di
             {"platform": item.platform, "who": item.who, "at": to_rfc3339(item.at)}
             for item in await store.adoptions(standard, version)
         ]
-    return {**_document(stored), "adoptions": adoptions}
+        return {**_document(stored, await store.today()), "adoptions": adoptions}
 
 
 @router.post("/{standard}/versions/{version}/steps")
 async def step(standard: str, version: str, body: _NewStep, parts: Parts, caller: Operator) -> dict[str, Any]:
-    """Submit, return, approve (two other people), bring into effect, withdraw."""
-    wanted = Step(Action(body.action), caller.prefix, body.why)
+    """Submit, return, approve (two other people, whatever keys they have), bring into effect, withdraw. Not with a key bound to a part of
+    the installation."""
+    check_scope(caller)
+    wanted = Step(Action(body.action), caller.person, body.why)
     async with parts.pool.connection() as connection, connection.transaction():
-        today = datetime.now(UTC).date()
-        return _document(await take_step(standard, version, wanted, today=today, store=StandardStore(connection)))
+        store = StandardStore(connection)
+        return _document(await take_step(standard, version, wanted, store=store), await store.today())
 
 
 @router.post("/{standard}/versions/{version}/adoptions")
@@ -86,17 +92,17 @@ async def adoption(standard: str, version: str, body: _NewAdoption, parts: Parts
     registry = await parts.registry.refresh()
     async with parts.pool.connection() as connection, connection.transaction():
         store = StandardStore(connection)
-        stored = await adopt(standard, version, body.platform, who=caller.prefix, registry=registry, store=store)
+        stored = await adopt(standard, version, body.platform, who=caller.person, registry=registry, store=store)
     return {"standard": standard, "version": version, "digest": stored.digest, "platform": body.platform}
 
 
-def _document(stored: StoredStandard, *, whole: bool = True) -> dict[str, Any]:
+def _document(stored: StoredStandard, today: date, *, whole: bool = True) -> dict[str, Any]:
     standard, now = stored.standard, stored.standing
     facts: dict[str, Any] = {
         "id": standard.id,
         "version": standard.version,
         "digest": stored.digest,
-        "state": str(now.state),
+        "state": str(state_on(standard, now, today)),
         "author": now.author,
         "approved_by": list(now.approved_by),
         "body": standard.body,

@@ -66,7 +66,9 @@ async def _prepare(kafka: str, database: str, topics: Topics, logs: Path) -> Pla
             ("gateway", Role.GATEWAY, PLATFORM),
             ("elsewhere", Role.ACCOUNTANT, "sz-other"),
         ):
-            keys[name] = await create_key(connection, label=name, role=role, scope=Scope(platform=platform))
+            keys[name] = await create_key(
+                connection, label=name, person=name, role=role, scope=Scope(platform=platform)
+            )
     return Plant(kafka, database, topics, **keys)
 
 

@@ -78,7 +78,7 @@ def body(name: int, start: Micros, end: Micros, **more: Any) -> dict[str, Any]:
 async def api(kafka: str, database: str, topics: Topics) -> AsyncIterator[httpx.AsyncClient]:
     """The application in this process, with its own relay, called by an operator."""
     async with connect(database, name="test-keys") as connection:
-        key = await create_key(connection, label="li", role=Role.OPERATOR, scope=Scope(platform=PLATFORM))
+        key = await create_key(connection, label="li", person="li", role=Role.OPERATOR, scope=Scope(platform=PLATFORM))
     settings = ApiSettings.read(kafka=kafka, database_url=database, topic_prefix=topics.prefix)
     async with build_api(settings) as (app, _relay):
         transport = httpx.ASGITransport(app=add_routes(app))

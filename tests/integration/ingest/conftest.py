@@ -96,7 +96,7 @@ async def gateway(database: str, kafka: str, topics: Topics, pool: Pool) -> Asyn
 
 async def key(pool: Pool, role: Role, scope: Scope | None = None) -> str:
     async with pool.connection() as connection:
-        return await create_key(connection, label="test", role=role, scope=scope or Scope())
+        return await create_key(connection, label="test", person="test", role=role, scope=scope or Scope())
 
 
 async def rows(pool: Pool, query: str, *parameters: object) -> list[tuple[Any, ...]]:

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from services.ingest.adapters.registry_store import apply_registry
 from services.ingest.entrypoints.cli import keys, registry
 from shared.contracts.registry_document import read_document
-from shared.kernel.errors import NotFound, Unauthenticated
-from shared.storage.api_keys import ApiKeys, Role, revoke_key
+from shared.kernel.errors import Invalid, NotFound, Unauthenticated
+from shared.storage.api_keys import ApiKeys, Role, create_key, revoke_key
 from shared.storage.pool import Pool
 from shared.storage.registry import CachedRegistry, read_registry, read_stream
 from tests.integration.ingest.conftest import key, rows
@@ -52,6 +52,25 @@ async def test_a_wrong_secret_is_refused_also_when_the_right_one_is_cached(pool:
     await verifier.verify(presented)
     with pytest.raises(Unauthenticated, match="key_unknown"):
         await verifier.verify(presented[:-1] + ("a" if presented[-1] != "a" else "b"))
+
+
+async def test_a_key_that_acts_for_a_person_names_the_person(pool: Pool, database: str) -> None:  # V-19
+    async with pool.connection() as connection:
+        for role in (Role.OPERATOR, Role.ADMIN):
+            with pytest.raises(Invalid, match="key_person"):
+                await create_key(connection, label="desk", role=role)
+        named = await create_key(connection, label="desk", role=Role.OPERATOR, person=" Li\u3000 Wei ")
+        machine = await create_key(connection, label="gateway", role=Role.GATEWAY)
+    verifier = ApiKeys(pool)
+    assert (await verifier.verify(named)).person == "Li Wei"
+    assert (await verifier.verify(machine)).person == machine.split("_")[1]
+    common = ("--role", "operator", "--label", "desk", "--database-url", database)
+    refused = await asyncio.to_thread(CliRunner().invoke, keys, ["create", *common])
+    assert (refused.exit_code, "--person" in refused.output) == (1, True)
+    made = await asyncio.to_thread(CliRunner().invoke, keys, ["create", "--person", "Chen Jie", *common])
+    assert made.exit_code == 0, made.output
+    listed = await asyncio.to_thread(CliRunner().invoke, keys, ["list", "--database-url", database])
+    assert "Chen Jie  desk" in listed.output
 
 
 async def test_revoking_a_key_nobody_has_is_an_error(pool: Pool) -> None:

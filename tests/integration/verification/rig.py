@@ -326,7 +326,7 @@ async def standing(database: str, kafka: str, topics: Topics, tuning: Tuning) ->
     ):
         async with pool.connection() as connection:
             await apply_registry(connection, read_document(REGISTRY))
-            key = await create_key(connection, label="test", role=Role.OPERATOR)
+            key = await create_key(connection, label="test", person="test", role=Role.OPERATOR)
         parts: Verification = app.state.verification
         add_routes(app, parts.pool)
         async with (

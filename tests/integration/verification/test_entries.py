@@ -36,7 +36,7 @@ PEOPLE: dict[str, Any] = {
 async def second_person(rig: Rig) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
     """Another operator under a key of their own."""
     async with rig.pool.connection() as connection:
-        key = await create_key(connection, label="second", role=Role.OPERATOR)
+        key = await create_key(connection, label="second", person="second", role=Role.OPERATOR)
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=rig.base, headers=headers, timeout=30.0) as client:
         yield client, key
@@ -226,8 +226,8 @@ async def test_the_command_line_enters_confirms_and_says_what_is_wrong(rig: Rig,
     photo = tmp_path / "photo.png"
     photo.write_bytes(b"picture")
     async with rig.pool.connection() as connection:
-        one = await create_key(connection, label="one", role=Role.OPERATOR)
-        two = await create_key(connection, label="two", role=Role.OPERATOR)
+        one = await create_key(connection, label="one", person="one", role=Role.OPERATOR)
+        two = await create_key(connection, label="two", person="two", role=Role.OPERATOR)
     entry = (await _cli(rig, one, "results", "enter", "r", "yield", "--value", "95", "--unit", "%")).strip()
     refused = await _cli(rig, one, "results", "confirm", "r", entry, code=1)
     assert "result_same_person" in refused

@@ -248,7 +248,9 @@ async def test_endpoints_are_seen_only_within_a_key_s_scope(rig: Rig) -> None:  
     hook = (await rig.client.post("/v1/webhooks", json={"url": "https://receiver.example/", "line": "l1"})).json()
     assert "secret" not in (await rig.client.get(f"/v1/webhooks/{hook['webhook']}")).json()
     async with rig.pool.connection() as connection:
-        other = await create_key(connection, label="other", role=Role.OPERATOR, scope=Scope(platform="p", line="l2"))
+        other = await create_key(
+            connection, label="other", person="other", role=Role.OPERATOR, scope=Scope(platform="p", line="l2")
+        )
     bound = {"authorization": f"Bearer {other}"}
     unseen = await rig.client.get(f"/v1/webhooks/{hook['webhook']}", headers=bound)
     assert (unseen.status_code, unseen.json()["code"]) == (404, "webhook_unknown")

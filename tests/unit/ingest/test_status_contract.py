@@ -66,7 +66,7 @@ class Keys:
         if key.startswith("key_"):
             raise Unauthenticated(key, "no")
         role, _, line = key.partition("@")
-        return Caller("prefix", "label", Role(role), Scope(line=line or None))
+        return Caller("prefix", "label", Role(role), Scope(line=line or None), "prefix")
 
 
 def build(broker: Broker, in_flight: InFlight) -> FastAPI:

@@ -60,7 +60,7 @@ def test_a_stored_frames_hash_is_that_of_the_frame_that_was_sent() -> None:
     ],
 )
 def test_a_scope_binds_every_coordinate_it_names(scope: Scope, reaches: bool) -> None:  # I-4
-    caller = Caller("prefix", "label", Role.GATEWAY, scope)
+    caller = Caller("prefix", "label", Role.GATEWAY, scope, "prefix")
     if reaches:
         check_scope(caller, platform="p", line="l", instrument="l/i")
     else:

@@ -77,7 +77,7 @@ class Criteria:
 
     sets: dict[tuple[str, int], StoredCriteria] = field(default_factory=dict)
 
-    async def find(self, set_id: str, version: int) -> StoredCriteria | None:
+    async def find(self, set_id: str, version: int, *, lock: bool = False) -> StoredCriteria | None:
         return self.sets.get((set_id, version))
 
     async def save(

@@ -72,6 +72,7 @@ class Head:
     late: int
     mismatch: bool
     digest: str | None
+    standard: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,16 @@ def head(view: RunView, language: Language) -> Head:
         late=row.late,
         mismatch=view.mismatch,
         digest=view.digest,
+        standard=_standard_ended(view, language),
     )
+
+
+def _standard_ended(view: RunView, language: Language) -> str:
+    """Which standard the criteria keep and what has become of it, empty while it is in effect."""
+    kept = view.standard
+    if kept is None or kept.state == "effective":
+        return ""
+    return f"{kept.id} {kept.version} ({language.text(kept.state)})"
 
 
 def criterion_line(row: CriterionRow, phases: Sequence[PhaseView], language: Language) -> CriterionLine:
