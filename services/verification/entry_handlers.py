@@ -27,6 +27,7 @@ from services.verification.ports import (
 from shared.contracts.lifecycle import DeviationAccepted, Entry, ResultConfirmed, ResultEntered
 from shared.kernel.errors import Forbidden, Invalid, NotAllowed, NotFound, TooLarge
 from shared.kernel.ids import stable_id
+from shared.kernel.persons import same_person
 from shared.kernel.times import Micros
 from shared.kernel.units import commensurable
 
@@ -95,7 +96,7 @@ async def confirm_result(run_id: str, entry: UUID, *, who: str, at: Micros, desk
         return found
     if found.confirmed_by is not None:
         raise NotAllowed("result_confirmed", f"{found.confirmed_by} has confirmed this entry", field="entry")
-    if found.entered_by == who:
+    if same_person(found.entered_by, who):
         raise Forbidden(
             "result_same_person",
             "a result is confirmed by somebody else than who entered it",
@@ -161,7 +162,7 @@ async def accept_deviation(run_id: str, deviation: UUID, *, who: str, at: Micros
         return found
     if found.accepted_by is not None:
         raise NotAllowed("deviation_accepted", f"{found.accepted_by} has accepted this deviation", field="deviation")
-    if found.recorded_by == who:
+    if same_person(found.recorded_by, who):
         raise Forbidden(
             "deviation_same_person",
             "a deviation is accepted by somebody else than who recorded it",

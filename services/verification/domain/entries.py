@@ -19,6 +19,7 @@ from services.verification.domain.outcomes import Activity, CriterionState, Data
 from services.verification.domain.signals import convert, interval_unit
 from shared.contracts.lifecycle import DeviationAccepted, Entry, ResultConfirmed, ResultEntered
 from shared.kernel.errors import Invalid, Problem
+from shared.kernel.persons import same_person
 from shared.kernel.times import Micros
 
 ENTERED = frozenset({"lab_result", "inspection"})
@@ -132,7 +133,7 @@ class Answers:
     def confirm(self, record: ResultConfirmed) -> bool:
         """False unless somebody else confirms the entry that waits for it."""
         waiting = self.pending
-        if waiting is None or waiting.entry != record.entry or waiting.entered_by == record.confirmed_by:
+        if waiting is None or waiting.entry != record.entry or same_person(waiting.entered_by, record.confirmed_by):
             return False
         self.confirmed[record.entry] = record
         self.in_force, self.pending = waiting, None
@@ -153,7 +154,7 @@ class Entries:
         """Takes in a record in log order; False for one that changes nothing (known, refuted, of no criterion of this run)."""
         if isinstance(record, DeviationAccepted):
             taken = record.kind == CALIBRATION and record.criterion not in self.waived
-            taken = taken and record.recorded_by != record.accepted_by
+            taken = taken and not same_person(record.recorded_by, record.accepted_by)
             self.waived |= {record.criterion} if taken else set()
         else:
             answers, plan = self._answers.get(record.criterion), self.plans.get(record.criterion)

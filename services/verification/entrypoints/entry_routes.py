@@ -76,7 +76,7 @@ async def add_attachment(parts: Parts, caller: Operator, run: str, request: Requ
     content = await request.body()
     kind = request.headers.get("content-type", "application/octet-stream")[:200]
     async with _desk(parts) as desk:
-        kept = await attach(content, kind, who=caller.prefix, desk=desk)
+        kept = await attach(content, kind, who=caller.person, desk=desk)
     return {"sha256": kept.sha256, "content_type": kept.content_type, "size": len(content)}
 
 
@@ -101,7 +101,7 @@ async def add_result(parts: Parts, caller: Operator, run: str, given: NewResult)
         run=run,
         criterion=given.criterion,
         key=given.key or str(uuid4()),
-        entered_by=caller.prefix,
+        entered_by=caller.person,
         entered_at=now(),
         value=None if given.value is None else given.value.value,
         unit="" if given.value is None else given.value.unit,
@@ -121,7 +121,7 @@ async def confirm(parts: Parts, caller: Operator, run: str, entry: UUID) -> dict
     """A second person confirms the newest entry of a criterion."""
     await reach_run(parts, caller, run)
     async with _desk(parts) as desk:
-        return result_document(await confirm_result(run, entry, who=caller.prefix, at=now(), desk=desk))
+        return result_document(await confirm_result(run, entry, who=caller.person, at=now(), desk=desk))
 
 
 @router.get("/results")
@@ -146,7 +146,7 @@ async def add_deviation(parts: Parts, caller: Operator, run: str, given: NewDevi
         kind=given.kind,
         reason=given.reason,
         key=given.key or str(uuid4()),
-        recorded_by=caller.prefix,
+        recorded_by=caller.person,
         recorded_at=now(),
     )
     async with _desk(parts) as desk:
@@ -158,7 +158,7 @@ async def accept(parts: Parts, caller: Operator, run: str, deviation: UUID) -> d
     """Accept what somebody else has recorded. `calibration_expired` has its criterion judged in a new evaluation."""
     await reach_run(parts, caller, run)
     async with _desk(parts) as desk:
-        return deviation_document(await accept_deviation(run, deviation, who=caller.prefix, at=now(), desk=desk))
+        return deviation_document(await accept_deviation(run, deviation, who=caller.person, at=now(), desk=desk))
 
 
 @router.get("/deviations")

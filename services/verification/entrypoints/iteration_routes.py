@@ -132,7 +132,7 @@ async def add_issue(parts: Parts, caller: Operator, run: str, given: NewIssue) -
         criterion=given.criterion,
         title=given.title,
         key=given.key or str(uuid4()),
-        opened_by=caller.prefix,
+        opened_by=caller.person,
         opened_at=now(),
     )
     async with _desk(parts) as desk:
@@ -169,7 +169,7 @@ async def act(parts: Parts, caller: Operator, issue: UUID, given: NewAction) -> 
     await _reach_issue(parts, caller, issue)
     if given.run is not None:
         await reach_run(parts, caller, given.run)
-    happening = Happening(given.action, now(), caller.prefix, given.text, given.run, given.key or str(uuid4()))
+    happening = Happening(given.action, now(), caller.person, given.text, given.run, given.key or str(uuid4()))
     async with _desk(parts) as desk:
         return issue_document(await act_on_issue(issue, happening, desk))
 

@@ -73,7 +73,7 @@ async def apply_profile(parts: Parts, caller: Operator, profile: Profile) -> dic
     await _platform(parts, caller, profile.platform)
     content = digest(profile.model_dump(mode="json"))
     async with parts.pool.connection() as connection, connection.transaction():
-        version = await ReportStore(connection).apply_profile(profile, content, caller.prefix)
+        version = await ReportStore(connection).apply_profile(profile, content, caller.person)
     return {"platform": profile.platform, "version": version, "digest": content}
 
 
@@ -99,7 +99,7 @@ async def register_key(parts: Parts, caller: Operator, wanted: NewKey, response:
     fingerprint(key.public_key)
     async with parts.pool.connection() as connection, connection.transaction():
         store = ReportStore(connection)
-        new = await store.add_key(wanted.platform, key, caller.prefix)
+        new = await store.add_key(wanted.platform, key, caller.person)
         known = next(item for item in await store.keys(wanted.platform) if item.key.fingerprint == key.fingerprint)
     if known.key != key or known.revoked_at is not None:
         raise Invalid(
@@ -129,7 +129,7 @@ async def revoke_key(parts: Parts, caller: Operator, platform: Place, key: Place
     await _platform(parts, caller, platform)
     async with parts.pool.connection() as connection, connection.transaction():
         store = ReportStore(connection)
-        if not await store.revoke_key(platform, key, caller.prefix):
+        if not await store.revoke_key(platform, key, caller.person):
             raise NotFound("signature_key_unknown", "no key in force has this fingerprint", field="key")
         return _key_document(next(item for item in await store.keys(platform) if item.key.fingerprint == key))
 
@@ -140,7 +140,7 @@ async def draft(parts: Parts, caller: Operator, wanted: NewReport) -> dict[str, 
     accepted deviation."""
     await reach_run(parts, caller, wanted.run)
     made = await _reports(parts).draft(
-        wanted.run, kind=wanted.type, particulars=wanted.particulars, who=caller.prefix
+        wanted.run, kind=wanted.type, particulars=wanted.particulars, who=caller.person
     )  # fmt: skip
     return report_document(made)
 
@@ -204,14 +204,14 @@ async def sign(parts: Parts, caller: Operator, platform: Place, number: Place, g
 async def issue(parts: Parts, caller: Operator, platform: Place, number: Place) -> dict[str, Any]:
     """After the last signature. Nothing changes afterwards."""
     await reach_report(parts, caller, platform, number)
-    return report_document(await _reports(parts).issue(platform, number, caller.prefix))
+    return report_document(await _reports(parts).issue(platform, number, caller.person))
 
 
 @router.post("/{platform}/{number}/void")
 async def void(parts: Parts, caller: Operator, platform: Place, number: Place, given: Voiding) -> dict[str, Any]:
     """A draft that will not be issued. Its number stays taken."""
     await reach_report(parts, caller, platform, number)
-    return report_document(await _reports(parts).void(platform, number, reason=given.reason, who=caller.prefix))
+    return report_document(await _reports(parts).void(platform, number, reason=given.reason, who=caller.person))
 
 
 @router.post("/{platform}/{number}/amendments", status_code=201)
@@ -219,7 +219,7 @@ async def amend(parts: Parts, caller: Operator, platform: Place, number: Place, 
     """A draft that replaces an issued report and says why."""
     await reach_report(parts, caller, platform, number)
     made = await _reports(parts).amend(
-        platform, number, reason=given.reason, particulars=given.particulars, who=caller.prefix
+        platform, number, reason=given.reason, particulars=given.particulars, who=caller.person
     )
     return report_document(made)
 

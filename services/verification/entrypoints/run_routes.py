@@ -84,7 +84,7 @@ async def create(parts: Parts, caller: Operator, wanted: NewRun, response: Respo
     registry = await parts.registry.refresh()
     async with parts.pool.connection() as connection, connection.transaction():
         run, new = await create_run(
-            _run(wanted, caller.prefix),
+            _run(wanted, caller.person),
             registry=registry,
             criteria=CriteriaStore(connection),
             runs=RunStore(connection, parts.topics),
@@ -99,7 +99,7 @@ async def command(parts: Parts, caller: Operator, run: str, given: NewCommand, w
     """start, hold, restart, stop, abort or complete (V-2). Refused with `run_command_not_allowed`, which names what is allowed."""
     at = now() if given.at is None else micros(given.at)
     key = given.key or str(uuid4())
-    return await _carry_out(parts, caller, Order(run, key, given.command, at, caller.prefix, given.reason), wait=wait)
+    return await _carry_out(parts, caller, Order(run, key, given.command, at, caller.person, given.reason), wait=wait)
 
 
 @router.post("/{run}/phases")
@@ -108,7 +108,7 @@ async def phase(parts: Parts, caller: Operator, run: str, given: NewPhase, wait:
     at = now() if given.at is None else micros(given.at)
     key = given.key or str(uuid4())
     return await _carry_out(
-        parts, caller, Order(run, key, PHASE, at, caller.prefix, given.reason, given.phase), wait=wait
+        parts, caller, Order(run, key, PHASE, at, caller.person, given.reason, given.phase), wait=wait
     )
 
 

@@ -33,10 +33,10 @@ PEOPLE: dict[str, Any] = {
 
 
 @contextlib.asynccontextmanager
-async def second_person(rig: Rig) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
+async def second_person(rig: Rig, person: str = "second") -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
     """Another operator under a key of their own."""
     async with rig.pool.connection() as connection:
-        key = await create_key(connection, label="second", person="second", role=Role.OPERATOR)
+        key = await create_key(connection, label="second", person=person, role=Role.OPERATOR)
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=rig.base, headers=headers, timeout=30.0) as client:
         yield client, key
@@ -197,6 +197,10 @@ async def test_deviations_are_recorded_by_one_person_and_accepted_by_another(rig
     deviation = made.json()["deviation"]
     own = await rig.client.post(f"/v1/runs/r/deviations/{deviation}/accept")
     assert (own.status_code, own.json()["code"]) == (403, "deviation_same_person")
+    async with second_person(rig, " TEST") as (same, _):  # another key of the one who recorded it
+        still = await same.post(f"/v1/runs/r/deviations/{deviation}/accept")
+    assert still.json()["code"] == "deviation_same_person"
+    assert made.json()["recorded_by"] == "test"
     for bad, code in (
         ({"kind": "mood", "reason": "x"}, "deviation_kind"),
         ({"kind": "undecided", "reason": "x"}, "deviation_criterion"),

@@ -21,6 +21,7 @@ from services.verification.domain.results import result_facts
 from shared.contracts.registry import Stream
 from shared.kernel.canonical import canonical_json, digest, sha256_hex
 from shared.kernel.errors import Problem
+from shared.kernel.persons import same_person
 from shared.kernel.times import to_rfc3339
 
 
@@ -224,7 +225,7 @@ def _deviations(document: Mapping[str, Any], deviations: Sequence[Mapping[str, A
     found += [
         Finding(FindingKind.VALUE, f"deviations.json {item['id']}", "was accepted by who recorded it")
         for item in accepted
-        if item["accepted_by"] == item["recorded_by"]
+        if same_person(item["accepted_by"], item["recorded_by"])
     ]
     return found + [
         Finding(FindingKind.VALUE, f"report.json {criterion}", "is not decided, and no deviation was accepted")
