@@ -18,6 +18,7 @@ import structlog
 
 from services.verification.adapters.webhook_target import inside, target_of
 from services.verification.domain.webhooks import signed_headers
+from shared.kernel.errors import words
 
 log = structlog.get_logger()
 
@@ -63,10 +64,10 @@ class WebhookSender:
         except TimeoutError:
             failure = f"no answer within {self._timeout:g} s"
         except (httpx.HTTPError, OSError, ValueError) as error:
-            failure = _words(error)
+            failure = words(error)
         except Exception as error:
             log.exception("webhook_attempt_failed", message=message_id, url=url)
-            failure = _words(error)
+            failure = words(error)
         if status is not None and not 200 <= status < 300:
             failure = f"answered {status}"
         return Attempt(round(1e3 * (time.monotonic() - began)), status, failure, retry_after)
@@ -105,12 +106,6 @@ class WebhookSender:
 
 def _looked_up(host: str, port: int) -> list[str]:
     return [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-def _words(error: Exception) -> str:
-    """What a receiver sends can be quoted in an error, and the database takes no NUL."""
-    text = f"{type(error).__name__}: {error}"[:300]
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _seconds(text: str | None) -> float | None:
