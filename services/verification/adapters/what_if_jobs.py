@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, dataclass
@@ -229,7 +230,8 @@ class WhatIfWorker:
             return
         problem = problem_of(error)
         if problem is not error:
-            log.error("what_if_failed", job=str(job), code=problem.code, exc_info=error)
+            where = "".join(traceback.format_exception(error))
+            log.error("what_if_failed", job=str(job), code=problem.code, where=where)
         await jobs.fail(job, problem)
 
     async def _judged(self, runs: Sequence[str], documents: Sequence[Any], shares: dict[str, float]) -> str:

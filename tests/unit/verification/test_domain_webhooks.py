@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -137,6 +139,20 @@ async def test_an_attempt_never_raises(url: str, failure: str) -> None:  # V-22
             sender = WebhookSender(client, lookups, allow_private=True, timeout=2.0)
             made = await sender.send(url, (secret_text(b"k" * 32),), "m", b"{}")
     assert (made.status, made.failure) == (None, failure)
+
+
+async def test_a_name_is_looked_up_while_the_process_s_own_threads_are_taken() -> None:  # V-22
+    loop, free = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    taken = loop.run_in_executor(None, free.wait)
+    answering = httpx.MockTransport(lambda _: httpx.Response(204, stream=httpx.ByteStream(b"")))
+    with ThreadPoolExecutor(1) as lookups:
+        async with httpx.AsyncClient(transport=answering) as client:
+            sender = WebhookSender(client, lookups, allow_private=True, timeout=2.0)
+            made = await sender.send("http://127.0.0.1:9/hook", (secret_text(b"k" * 32),), "m", b"{}")
+    free.set()
+    await taken
+    assert made.status == 204
 
 
 def test_the_manual_lists_every_event() -> None:  # V-22
