@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 from services.verification.adapters.iterations import Iterations
 from services.verification.adapters.live_feed import LiveFeed
 from services.verification.adapters.read_model import ReadModel
-from services.verification.adapters.webhook_dispatcher import WebhookDispatcher
+from services.verification.adapters.webhook_dispatcher import AT_ONCE, WebhookDispatcher
 from services.verification.adapters.webhook_sender import WebhookSender
 from services.verification.config import ApiSettings
 from services.verification.entry_handlers import MAX_ATTACHMENT
@@ -73,7 +74,13 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Produ
 @asynccontextmanager
 async def build_webhooks(settings: ApiSettings) -> AsyncIterator[WebhookDispatcher]:
     """What sends events to the endpoints that want them."""
-    limits = httpx.Limits(max_connections=32, max_keepalive_connections=0)
-    async with httpx.AsyncClient(timeout=settings.webhook_timeout, limits=limits, trust_env=False) as client:
-        sender = WebhookSender(client, allow_private=settings.webhook_allow_private, timeout=settings.webhook_timeout)
-        yield WebhookDispatcher(settings.database_url.get_secret_value(), Topics(settings.topic_prefix), sender)
+    limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
+    lookups = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhook-lookup")
+    try:
+        async with httpx.AsyncClient(timeout=settings.webhook_timeout, limits=limits, trust_env=False) as client:
+            sender = WebhookSender(
+                client, lookups, allow_private=settings.webhook_allow_private, timeout=settings.webhook_timeout
+            )
+            yield WebhookDispatcher(settings.database_url.get_secret_value(), Topics(settings.topic_prefix), sender)
+    finally:
+        lookups.shutdown(wait=False, cancel_futures=True)

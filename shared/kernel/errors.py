@@ -28,6 +28,12 @@ class PilotlineError(Exception):
     """Root of every error raised on purpose."""
 
 
+def words(error: BaseException) -> str:
+    """An error of somebody else's as a line to keep: kind and text, cut, printable (a database takes no NUL, UTF-8 no lone surrogate)."""
+    text = f"{type(error).__name__}: {error}"[:300]
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 class Problem(PilotlineError):
     """A refusal that a caller can act on. `code` is stable: clients branch on it, never on the text."""
 

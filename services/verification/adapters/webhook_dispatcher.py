@@ -1,14 +1,16 @@
 """Sends queued events to their endpoints: at least once, in order per endpoint; one process at a time, by an advisory lock.
 
 An event is queued in the transaction that moves the endpoint's cursor over the published outbox, and a delivery is marked after the
-answer: a crash between the two sends the event again under the same webhook-id.
+answer: a crash between the two sends the event again under the same webhook-id. Every endpoint has at most one request on its way, which is
+settled when it ends: a slow receiver keeps nobody waiting but itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from uuid import UUID
 
 import structlog
 
@@ -23,7 +25,10 @@ from shared.storage.pool import Connection
 
 log = structlog.get_logger()
 
-_AT_ONCE = 16
+AT_ONCE = 64
+"""Endpoints that are being sent to, each with one event."""
+
+_Made = tuple[Due, Attempt]
 
 
 class WebhookDispatcher:
@@ -58,27 +63,52 @@ class WebhookDispatcher:
         # Listening comes before the first look: an event published in between would wait for the poll.
         await connection.execute(f"listen {published_channel('verification')}".encode())
         store = WebhookStore(connection)
-        while not stop.is_set():
-            async with connection.transaction():
-                queued = await store.queue_published(self._topics)
-            due = await store.due(_AT_ONCE)
-            if due:
-                # On one connection statements take turns; what takes long, the requests, goes side by side.
-                attempts = await asyncio.gather(*(self._attempt(item) for item in due))
-                for item, made in zip(due, attempts, strict=True):
+        sending: dict[UUID, asyncio.Task[_Made]] = {}
+        look = True
+        try:
+            while not stop.is_set():
+                queued = 0
+                if look:
                     async with connection.transaction():
-                        await self._settle(store, item, made)
-            elif not queued:
-                await self._wait(connection, store)
+                        queued = await store.queue_published(self._topics)
+                for item in await store.due(AT_ONCE - len(sending), besides=list(sending)):
+                    sending[item.webhook] = asyncio.create_task(self._attempt(item))
+                look = queued > 0 or await self._wait(connection, store, sending)
+                await self._settle_ended(connection, store, sending)
+            if sending:
+                await asyncio.wait(sending.values())
+                await self._settle_ended(connection, store, sending)
+        finally:
+            for task in sending.values():
+                task.cancel()
 
-    async def _wait(self, connection: Connection, store: WebhookStore) -> None:
-        next_due = await store.seconds_to_next()
+    async def _wait(
+        self, connection: Connection, store: WebhookStore, sending: Mapping[UUID, asyncio.Task[_Made]]
+    ) -> bool:
+        """Until an attempt has ended, something was published, or the next one is due; answers whether there may be news to queue."""
+        next_due = await store.seconds_to_next(besides=list(sending)) if len(sending) < AT_ONCE else None
         seconds = self._poll_seconds if next_due is None else min(max(next_due, 0.01), self._poll_seconds)
-        async for _ in connection.notifies(timeout=seconds, stop_after=1):
-            pass
+        listening = asyncio.create_task(_listen(connection, seconds))
+        try:
+            await asyncio.wait([listening, *sending.values()], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended = listening.done()
+            listening.cancel()
+            await asyncio.wait([listening])
+        if ended:
+            listening.result()
+        return ended
 
-    async def _attempt(self, item: Due) -> Attempt:
-        return await self._sender.send(item.url, item.secrets, str(item.event_id), item.body)
+    async def _settle_ended(
+        self, connection: Connection, store: WebhookStore, sending: dict[UUID, asyncio.Task[_Made]]
+    ) -> None:
+        for webhook in [webhook for webhook, task in sending.items() if task.done()]:
+            item, made = sending.pop(webhook).result()
+            async with connection.transaction():
+                await self._settle(store, item, made)
+
+    async def _attempt(self, item: Due) -> _Made:
+        return item, await self._sender.send(item.url, item.secrets, str(item.event_id), item.body)
 
     async def _settle(self, store: WebhookStore, item: Due, made: Attempt) -> None:
         answer = Answer.RETRY if made.status is None else answer_of(made.status)
@@ -98,5 +128,10 @@ class WebhookDispatcher:
             else f"no success in {item.attempts + 1} attempts: {made.failure}"
         )
         await store.end(item.delivery, "dead")
-        await store.set_state(item.webhook, "disabled", reason)
-        log.warning("webhook_disabled", webhook=str(item.webhook), delivery=item.delivery, reason=reason)
+        if await store.disable(item.webhook, reason):
+            log.warning("webhook_disabled", webhook=str(item.webhook), delivery=item.delivery, reason=reason)
+
+
+async def _listen(connection: Connection, seconds: float) -> None:
+    async for _ in connection.notifies(timeout=seconds, stop_after=1):
+        pass

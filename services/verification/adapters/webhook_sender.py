@@ -1,23 +1,27 @@
 """One webhook request: to the address that was looked at, and to no other.
 
 The name is resolved here and the connection goes to that address, so that a name which points elsewhere a moment later (DNS rebinding)
-reaches nothing. Private, loopback and link-local addresses are refused unless the installation allows them. Redirects are not followed.
+reaches nothing. Addresses that are not public are refused unless the installation allows them. Redirects are not followed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import time
+import traceback
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
+import structlog
 
+from services.verification.adapters.webhook_target import inside, target_of
 from services.verification.domain.webhooks import signed_headers
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import words
+
+log = structlog.get_logger()
 
 _AGENT = "pilotline-webhooks/1"
 _READ_BYTES = 4096
@@ -37,47 +41,18 @@ class TargetRefused(Exception):
     """The endpoint's name points where nothing may be sent."""
 
 
-def check_url(url: str, *, allow_private: bool) -> None:
-    """Raises Invalid(webhook_url) for what no attempt could use: not https (http where private targets are allowed), credentials, no host."""
-    try:
-        parts = urlsplit(url)
-        port_fits = parts.port is None or parts.port > 0
-    except ValueError:
-        parts, port_fits = urlsplit(""), False
-    schemes = ("https", "http") if allow_private else ("https",)
-    if parts.scheme not in schemes or not parts.hostname or parts.username or parts.fragment or not port_fits:
-        raise Invalid(
-            "webhook_url",
-            "no address that events could be sent to",
-            field="url",
-            remedy=f"give {' or '.join(schemes)}://host/path, without credentials and fragment",
-        )
-    if not allow_private and _refused(parts.hostname):
-        raise Invalid(
-            "webhook_url",
-            f"{parts.hostname} is a private address",
-            field="url",
-            remedy="give a public address, or set PILOTLINE_WEBHOOK_ALLOW_PRIVATE where receivers are inside",
-        )
-
-
-def _refused(address: str) -> bool:
-    try:
-        return not ipaddress.ip_address(address).is_global
-    except ValueError:
-        return address == "localhost" or address.endswith(".localhost")
-
-
 class WebhookSender:
-    """`timeout` (s) is for the whole attempt."""
+    """`timeout` (s) is for the whole attempt. `lookups` has the threads in which names are looked up: a name server that is silent holds one
+    for longer than the attempt, and must not hold those of others."""
 
-    def __init__(self, client: httpx.AsyncClient, *, allow_private: bool, timeout: float) -> None:
+    def __init__(self, client: httpx.AsyncClient, lookups: Executor, *, allow_private: bool, timeout: float) -> None:
         self._client = client
+        self._lookups = lookups
         self._allow_private = allow_private
         self._timeout = timeout
 
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, body: bytes) -> Attempt:
-        """Never raises for what the receiver or the network does."""
+        """Never raises: what went wrong is in the attempt, whatever it was."""
         began = time.monotonic()
         status: int | None = None
         failure: str | None = None
@@ -89,26 +64,34 @@ class WebhookSender:
             failure = str(error)
         except TimeoutError:
             failure = f"no answer within {self._timeout:g} s"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            failure = f"{type(error).__name__}: {error}"[:300]
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            failure = words(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this attempt and no other
+            # Without the frames' values: the secrets are among them.
+            where = "".join(traceback.format_tb(error.__traceback__)[-4:])
+            log.error("webhook_attempt_failed", message=message_id, error=type(error).__name__, where=where)  # noqa: TRY400
+            failure = words(error)
         if status is not None and not 200 <= status < 300:
             failure = f"answered {status}"
         return Attempt(round(1e3 * (time.monotonic() - began)), status, failure, retry_after)
 
     async def _post(self, url: str, secrets: tuple[str, ...], message_id: str, body: bytes) -> tuple[int, float | None]:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        address = await self._address(host, parts.port or (443 if parts.scheme == "https" else 80))
-        target = httpx.URL(url).copy_with(host=address)
+        target = target_of(url)
+        address = await self._address(target.host, target.port)
         headers = {
             **signed_headers(secrets, message_id, int(time.time()), body),
             "content-type": "application/json",
             "user-agent": _AGENT,
-            "host": parts.netloc,
+            "host": target.authority,
         }
-        extensions: dict[str, Any] = {"sni_hostname": host}
+        extensions: dict[str, Any] = {"sni_hostname": target.host}
         async with self._client.stream(
-            "POST", target, content=body, headers=headers, extensions=extensions, follow_redirects=False
+            "POST",
+            target.url.copy_with(host=address),
+            content=body,
+            headers=headers,
+            extensions=extensions,
+            follow_redirects=False,
         ) as answer:
             received = 0
             async for part in answer.aiter_raw():
@@ -118,11 +101,14 @@ class WebhookSender:
             return answer.status_code, _seconds(answer.headers.get("retry-after"))
 
     async def _address(self, host: str, port: int) -> str:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(each[4][0]) for each in found]
-        if not self._allow_private and any(_refused(address) for address in addresses):
+        found = await asyncio.get_running_loop().run_in_executor(self._lookups, _looked_up, host, port)
+        if not self._allow_private and any(map(inside, found)):
             raise TargetRefused(f"{host} is a private address")
-        return addresses[0]
+        return found[0]
+
+
+def _looked_up(host: str, port: int) -> list[str]:
+    return [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def _seconds(text: str | None) -> float | None:

@@ -117,9 +117,25 @@ class WebhookStore:
             for row in await cursor.fetchall()
         ]
 
-    async def set_state(self, webhook: UUID, state: str, reason: str | None) -> None:
+    async def remove(self, webhook: UUID, reason: str) -> None:
+        """For good: no state follows."""
         await self._connection.execute(
-            "update verification.webhook set state = %s, reason = %s where webhook_id = %s", (state, reason, webhook)
+            "update verification.webhook set state = 'removed', reason = %s where webhook_id = %s", (reason, webhook)
+        )
+
+    async def disable(self, webhook: UUID, reason: str) -> bool:
+        """Whether it was active."""
+        cursor = await self._connection.execute(
+            "update verification.webhook set state = 'disabled', reason = %s where webhook_id = %s and state = 'active'",
+            (reason, webhook),
+        )
+        return cursor.rowcount > 0
+
+    async def enable(self, webhook: UUID) -> None:
+        """One that is disabled is active again."""
+        await self._connection.execute(
+            "update verification.webhook set state = 'active', reason = null where webhook_id = %s and state = 'disabled'",
+            (webhook,),
         )
 
     async def queue_published(self, topics: Topics) -> int:
@@ -173,8 +189,9 @@ class WebhookStore:
             (webhook, event_id, event, body),
         )
 
-    async def due(self, limit: int) -> Sequence[Due]:
-        """For each active endpoint its oldest waiting delivery, when its time has come: the ones behind it wait, so the order is kept."""
+    async def due(self, limit: int, *, besides: Sequence[UUID] = ()) -> Sequence[Due]:
+        """For each active endpoint its oldest waiting delivery, when its time has come: the ones behind it wait, so the order is kept.
+        Nothing for the endpoints in `besides`, to which one is on its way."""
         cursor = await self._connection.execute(
             """select d.delivery_id, w.webhook_id, w.url, d.event_id, d.body, d.attempts,
                    array(select secret from verification.webhook_secret s where s.webhook_id = w.webhook_id
@@ -182,21 +199,23 @@ class WebhookStore:
                from verification.webhook w,
                    lateral (select * from verification.webhook_delivery d where d.webhook_id = w.webhook_id and d.state = 'waiting'
                             order by d.delivery_id limit 1) d
-               where w.state = 'active' and d.next_attempt_at <= clock_timestamp() order by d.next_attempt_at limit %s""",
-            (limit,),
+               where w.state = 'active' and d.next_attempt_at <= clock_timestamp() and w.webhook_id <> all(%s)
+               order by d.next_attempt_at limit %s""",
+            (list(besides), limit),
         )
         return [
             Due(delivery, webhook, url, event_id, bytes(body), attempts, tuple(secrets))
             for delivery, webhook, url, event_id, body, attempts, secrets in await cursor.fetchall()
         ]
 
-    async def seconds_to_next(self) -> float | None:
-        """Until some endpoint's oldest waiting delivery is due; None when nothing waits."""
+    async def seconds_to_next(self, *, besides: Sequence[UUID] = ()) -> float | None:
+        """Until the oldest waiting delivery of some endpoint, not one of `besides`, is due; None when nothing waits."""
         cursor = await self._connection.execute(
             """select extract(epoch from min(first) - clock_timestamp())::float8 from (
                    select (select d.next_attempt_at from verification.webhook_delivery d
                            where d.webhook_id = w.webhook_id and d.state = 'waiting' order by d.delivery_id limit 1) as first
-                   from verification.webhook w where w.state = 'active') firsts"""
+                   from verification.webhook w where w.state = 'active' and w.webhook_id <> all(%s)) firsts""",
+            (list(besides),),
         )
         row = await cursor.fetchone()
         return None if row is None or row[0] is None else float(row[0])

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 
 from services.verification.adapters.worker.book import Book
 from services.verification.adapters.worker.columns import ChannelOrder
@@ -20,7 +21,7 @@ from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.evaluator import RunEvaluator
 from services.verification.domain.plan import RunPlan
 from services.verification.domain.rebuilding import REBUILD_ROWS
-from services.verification.domain.what_if import FlipTable, Judged, compare
+from services.verification.domain.what_if import FlipTable, Judged, compare, draft_name
 from services.verification.ports import Run
 from shared.contracts.registry import Stream
 from shared.kernel.errors import NotAllowed, NotFound
@@ -31,7 +32,11 @@ from shared.storage.registry import CachedRegistry, Registry
 
 _CHUNK = 64
 Progress = Callable[[str, float], None]
-"""Told a run and the share of it that has been read."""
+"""Told a run and the share of the work on it that is done."""
+
+# Shares of the work on a run: its process is there, its plans are compiled, its frames are read.
+_BEGUN, _PREPARED, _READ = 0.02, 0.1, 0.95
+_STEP = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +58,13 @@ class _Record:
     partition: int
 
 
-def draft_name(criteria: CriteriaSet) -> str:
-    return f"{criteria.id}@{criteria.version}"
-
-
 async def judge_run(database_url: str, run: str, drafts: Sequence[CriteriaSet], progress: Progress) -> Tables:
     """The run's frames against every draft.
 
     Raises NotFound(run_unknown), NotAllowed(run_not_final) for a run without a final verdict, Invalid when a draft does not fit the run's
     line.
     """
+    progress(run, _BEGUN)
     async with build_pool(database_url, name="what-if", max_size=2) as pool:
         registry = CachedRegistry(pool)
         book = Book(registry)
@@ -85,13 +87,15 @@ async def judge_run(database_url: str, run: str, drafts: Sequence[CriteriaSet], 
                 for evaluator in evaluators:
                     evaluator.apply(logged.record)
             orders = [ChannelOrder(plan.streams, book.versions) for plan in plans]
+            progress(run, _PREPARED)
             rows = await _read(connection, found, record, evaluators, orders, progress)
     results = [evaluator.result() for evaluator in evaluators]
     work = sum(rows.get(s, 0) for plan in plans for c in plan.criteria for s in c.signal.streams)
     tables = [
-        compare(draft_name(draft), record.judged, record.verdict, result)
+        compare(draft_name(draft.id, draft.version), record.judged, record.verdict, result)
         for draft, result in zip(drafts, results, strict=True)
     ]
+    progress(run, 1.0)
     return Tables(run, tuple(tables), work)
 
 
@@ -109,6 +113,7 @@ async def _read(
     start, end = run.started_at or 0, run.ended_at or 0
     rows = dict.fromkeys(streams, 0)
     waiting = 0
+    told = _PREPARED
     async for frames in stream_frames(connection, streams, from_, end, chunk=_CHUNK):
         for frame in frames:
             if frame.kafka_partition != record.partition or frame.kafka_offset >= record.upto:
@@ -122,8 +127,10 @@ async def _read(
                     order.add_stored(evaluator, frame)
             rows[frame.stream] += frame.times.shape[0]
             waiting += frame.times.shape[0]
-        progress(run.run, _share(int(frames[-1].times[0]), start, end))
-    progress(run.run, 1.0)
+            share = _PREPARED + (_READ - _PREPARED) * _share(int(frame.times[0]), start, end)
+            if share >= told + _STEP:
+                told = share
+                progress(run.run, share)
     return rows
 
 
@@ -138,26 +145,40 @@ def _streams(run: Run, registry: Registry, book: Book) -> tuple[Stream, ...]:
     return tuple((current | pinned)[stream] for stream in sorted(current | pinned))
 
 
-async def _record(connection: Connection, run: Run) -> _Record:
+async def check_final(connection: Connection, runs: Sequence[str]) -> None:
+    """Raises NotAllowed(run_not_final) when one of the runs has no verdict that a draft could be compared with; names all of those."""
     cursor = await connection.execute(
-        """select r.verdict_state, e.verdict, e.result, e.upto_offset
+        """select r.run_id from verification.run r
+           left join verification.evaluation e on e.run_id = r.run_id and e.number = r.evaluation
+           where r.run_id = any(%s) and (r.verdict_state = 'provisional' or r.ended_at is null or e.result is null)
+           order by array_position(%s::text[], r.run_id)""",
+        (list(runs), list(runs)),
+    )
+    open_ = [run for (run,) in await cursor.fetchall()]
+    if open_:
+        raise NotAllowed(
+            "run_not_final",
+            f"no final verdict to compare with: {', '.join(open_)}",
+            field="runs",
+            remedy="wait until they are closed, or leave them out",
+            extra={"runs": open_},
+        )
+
+
+async def _record(connection: Connection, run: Run) -> _Record:
+    await check_final(connection, [run.run])
+    cursor = await connection.execute(
+        """select e.verdict, e.result, e.upto_offset
            from verification.run r join verification.evaluation e on e.run_id = r.run_id and e.number = r.evaluation
            where r.run_id = %s""",
         (run.run,),
     )
-    row = await cursor.fetchone()
-    if row is None or row[0] == "provisional" or row[2] is None or run.ended_at is None:
-        raise NotAllowed(
-            "run_not_final",
-            f"run {run.run} has no final verdict to compare with",
-            field="runs",
-            remedy="wait for its close, or leave it out",
-        )
+    ((verdict, result, upto),) = await cursor.fetchall()
     listed = {
         item["criterion"]: Judged(item["outcome"].lower(), _number(item["margin"]), item["unit"], item["reason"])
-        for item in row[2]["criteria"]
+        for item in result["criteria"]
     }
-    return _Record(row[1], listed, int(row[3]), await _partition(connection, run))
+    return _Record(verdict, listed, int(upto), await _partition(connection, run))
 
 
 def _number(written: float | str | None) -> float | None:
@@ -186,25 +207,28 @@ async def judge_runs(
 ) -> AsyncIterator[Tables]:
     """Every run in a process of its own, at most `most` (default: the cores) at a time; the tables as they are ready.
 
-    Raises what `judge_run` raises, for the first run that fails; what has been yielded stays good.
+    Raises what `judge_run` raises, for the first run that fails; what has been yielded stays good. When it is closed or cancelled, what is
+    being worked on stops at its next sign of progress.
     """
     context = get_context("spawn")
     told: Queue[tuple[str, float]] = context.Queue()
+    stopped = context.Event()
     workers = max(1, min(most or os.cpu_count() or 1, len(runs)))
     documents = [draft.model_dump(mode="json") for draft in drafts]
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(told,)) as processes:
-        pending = {loop.run_in_executor(processes, _judge, database_url, run, documents) for run in runs}
-        try:
-            while pending:
-                done, pending = await asyncio.wait(pending, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
-                _pass_on(told, progress)
-                for future in done:
-                    yield future.result()
-        finally:
-            for future in pending:
-                future.cancel()
-            processes.shutdown(cancel_futures=True)
+    processes = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(told, stopped))
+    pending = {loop.run_in_executor(processes, _judge, database_url, run, documents) for run in runs}
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+            _pass_on(told, progress)
+            for future in done:
+                yield future.result()
+    finally:
+        stopped.set()
+        for future in pending:
+            future.cancel()
+        await asyncio.to_thread(processes.shutdown, cancel_futures=True)
 
 
 def _pass_on(told: Queue[tuple[str, float]], progress: Progress) -> None:
@@ -212,17 +236,34 @@ def _pass_on(told: Queue[tuple[str, float]], progress: Progress) -> None:
         progress(*told.get())
 
 
-_told: Queue[tuple[str, float]] | None = None
+class _Stopped(Exception):
+    """Nobody waits for the tables any more."""
 
 
-def _begin(told: Queue[tuple[str, float]]) -> None:
-    global _told
-    _told = told
+class _Report:
+    """In a process of the pool: tells the one that asked."""
+
+    def __init__(self, told: Queue[tuple[str, float]], stopped: Event) -> None:
+        self._told = told
+        self._stopped = stopped
+
+    def __call__(self, run: str, share: float) -> None:
+        if self._stopped.is_set():
+            raise _Stopped
+        self._told.put((run, share))
+
+
+_report: _Report | None = None
+
+
+def _begin(told: Queue[tuple[str, float]], stopped: Event) -> None:
+    global _report
+    _report = _Report(told, stopped)
 
 
 def _judge(database_url: str, run: str, documents: Sequence[Mapping[str, object]]) -> Tables:
     """In a process of the pool."""
-    told = _told
-    assert told is not None
+    report = _report
+    assert report is not None
     drafts = [CriteriaSet.model_validate(document) for document in documents]
-    return asyncio.run(judge_run(database_url, run, drafts, lambda name, share: told.put((name, share))))
+    return asyncio.run(judge_run(database_url, run, drafts, report))

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.outcomes import Outcome, RunResult
+from shared.kernel.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,26 @@ class FlipTable:
 
     verdict: RunVerdict
     flips: tuple[Flip, ...]
+
+
+def draft_name(id_: str, version: int) -> str:
+    """As the tables name a draft."""
+    return f"{id_}@{version}"
+
+
+def check_names(drafts: Sequence[tuple[str, CriteriaSet]]) -> None:
+    """Raises Invalid(what_if_draft_twice) when two have one name. Each comes with the field it was given in."""
+    seen: dict[str, str] = {}
+    for field, draft in drafts:
+        name = draft_name(draft.id, draft.version)
+        if name in seen:
+            raise Invalid(
+                "what_if_draft_twice",
+                f"{field} is {name}, as {seen[name]} is",
+                field=field,
+                remedy="give every draft a version of its own: the tables name drafts by id and version",
+            )
+        seen[name] = field
 
 
 def judged(result: RunResult) -> dict[str, Judged]:

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.verification.adapters.webhook_sender import check_url
 from services.verification.adapters.webhook_store import Webhook, WebhookStore, test_body
+from services.verification.adapters.webhook_target import check_url
 from services.verification.domain.webhooks import (
     DEFAULT_EVENTS,
     SECRET_BYTES,
@@ -94,7 +94,7 @@ async def remove(parts: Parts, caller: Operator, webhook: UUID) -> None:
     async with parts.pool.connection() as connection, connection.transaction():
         store = WebhookStore(connection)
         await _known(store, caller, webhook)
-        await store.set_state(webhook, "removed", f"removed by {caller.prefix}")
+        await store.remove(webhook, f"removed by {caller.prefix}")
 
 
 @router.post("/{webhook}/secrets", status_code=201)
@@ -115,7 +115,7 @@ async def enable(parts: Parts, caller: Operator, webhook: UUID) -> dict[str, Any
     async with parts.pool.connection() as connection, connection.transaction():
         store = WebhookStore(connection)
         await _known(store, caller, webhook)
-        await store.set_state(webhook, "active", None)
+        await store.enable(webhook)
         await store.retry_now(webhook)
         return _document(await _known(store, caller, webhook))
 

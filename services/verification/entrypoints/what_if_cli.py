@@ -17,7 +17,7 @@ from rich.table import Table
 
 from services.verification.adapters.what_if import Tables, judge_runs
 from services.verification.domain.criteria_model import CriteriaSet, load_criteria
-from services.verification.domain.what_if import Flip, FlipTable, Judged
+from services.verification.domain.what_if import Flip, FlipTable, Judged, check_names
 from shared.kernel.errors import Problem
 
 
@@ -47,6 +47,7 @@ def what_if(
         raise click.UsageError("--runs names no run")
     try:
         drafts = [load_criteria(file.read_bytes()) for file in files]
+        check_names([(str(file), draft) for file, draft in zip(files, drafts, strict=True)])
         tables = asyncio.run(_judged(database_url, names, drafts, processes))
     except Problem as problem:
         remedy = f"; {problem.remedy}" if problem.remedy else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,14 +25,16 @@ pytestmark = pytest.mark.stack
 
 @dataclass(slots=True)
 class Receiver:
-    """What has arrived; `answers` are given in turn, then 204."""
+    """What has arrived; `answers` are given in turn, then 204, each after `seconds`."""
 
     url: str = ""
+    seconds: float = 0.0
     answers: list[int] = field(default_factory=list)
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     async def take(self, request: Request) -> Response:
         self.requests.append((dict(request.headers), await request.body()))
+        await asyncio.sleep(self.seconds)
         status = self.answers.pop(0) if self.answers else 204
         headers = {"location": self.url + "/elsewhere"} if status == 302 else {}
         return Response(status_code=status, headers=headers)
@@ -57,14 +59,14 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def dispatching(rig: Rig, database: str) -> AsyncIterator[None]:
+async def dispatching(rig: Rig, database: str, timeout: float = 2.0) -> AsyncIterator[None]:
     stop = asyncio.Event()
     settings = ApiSettings.read(
         database_url=database,
         kafka=rig.kafka,
         topic_prefix=rig.topics.prefix,
         webhook_allow_private=True,
-        webhook_timeout=2.0,
+        webhook_timeout=timeout,
     )
     async with build_webhooks(settings) as dispatcher:
         task = asyncio.create_task(dispatcher.run(stop))
@@ -242,6 +244,70 @@ async def test_a_private_target_is_refused_also_by_name(rig: Rig, database: str)
         stop.set()
         await task
         assert receiver.requests == []
+
+
+async def test_an_endpoint_that_cannot_be_sent_to_ends_nothing(rig: Rig, database: str) -> None:  # V-22
+    async with receiving() as receiver, dispatching(rig, database):
+        bad = await registered(rig, "http://receiver..example/hook")
+        good = await registered(rig, receiver.url)
+        for hook in (bad, good):
+            assert (await rig.client.post(f"/v1/webhooks/{hook['webhook']}/test")).status_code == 202
+
+        async def tried() -> Any:
+            return (await rig.client.get(f"/v1/webhooks/{bad['webhook']}/deliveries?state=waiting")).json()["items"]
+
+        await until(lambda: _count(receiver, 1), "test event")
+        await until(lambda: _failed(tried), "failed attempt")
+        (waiting,) = await tried()
+        assert (waiting["attempts"], waiting["last_status"]) == (1, None)
+        assert waiting["last_failure"] == "ValueError: receiver..example is no name of a host"
+        assert (await rig.client.post(f"/v1/webhooks/{good['webhook']}/test")).status_code == 202
+        await until(lambda: _count(receiver, 2), "second test event")
+
+
+async def _failed(deliveries: Callable[[], Awaitable[Any]]) -> bool:
+    return any(item["last_failure"] for item in await deliveries())
+
+
+async def test_a_deleted_endpoint_stays_deleted_whatever_its_last_attempt_says(rig: Rig, database: str) -> None:  # V-22
+    async with receiving() as receiver, dispatching(rig, database, timeout=10.0):
+        receiver.answers, receiver.seconds = [410], 1.0
+        hook = await registered(rig, receiver.url)
+        path = f"/v1/webhooks/{hook['webhook']}"
+        await rig.client.post(path + "/test")
+        await until(lambda: _count(receiver, 1), "test event")
+        assert (await rig.client.delete(path)).status_code == 204
+
+        async def settled() -> bool:
+            return await rig.rows("select state from verification.webhook_delivery") == [("dead",)]
+
+        await until(settled, "end of the attempt")
+        assert await rig.rows("select state from verification.webhook") == [("removed",)]
+        revived = await rig.client.post(path + "/enable")
+        assert (revived.status_code, revived.json()["code"]) == (404, "webhook_unknown")
+        assert (await rig.client.get("/v1/webhooks")).json()["items"] == []
+
+
+async def test_a_slow_receiver_keeps_nobody_waiting_but_itself(rig: Rig, database: str) -> None:  # V-22
+    # Measured from the slow one's first request on, 8 events for the quick one: 6.2 s while the dispatcher waited for the slowest of what it
+    # had sent together, 0.05 s since each is settled as it ends.
+    async with receiving() as slow, receiving() as quick, dispatching(rig, database, timeout=10.0):
+        slow.seconds = 3.0
+        hooks = {receiver.url: await registered(rig, receiver.url) for receiver in (slow, quick)}
+        for receiver in (slow, quick, *[quick] * 7, slow):
+            assert (await rig.client.post(f"/v1/webhooks/{hooks[receiver.url]['webhook']}/test")).status_code == 202
+        await until(lambda: _count(slow, 1), "first event of the slow one")
+        first = time.monotonic()
+        await until(lambda: _count(quick, 8), "events of the quick one")
+        assert time.monotonic() - first < 2.5
+        assert len(slow.requests) == 1
+        await until(lambda: _count(slow, 2), "second event of the slow one")
+        assert time.monotonic() - first > 2.5
+        rows = await rig.rows(
+            "select event_id from verification.webhook_delivery where webhook_id = %s order by delivery_id",
+            hooks[quick.url]["webhook"],
+        )
+        assert quick.ids == [str(event_id) for (event_id,) in rows]
 
 
 async def test_endpoints_are_seen_only_within_a_key_s_scope(rig: Rig) -> None:  # V-22

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
-from services.verification.domain.what_if import Judged, compare
-from tests.unit.verification.building import begun, ended, fed, kpa, one, plan_of
+import pytest
+
+from services.verification.domain.what_if import Judged, check_names, compare
+from shared.kernel.errors import Invalid
+from tests.unit.verification.building import begun, criteria_of, ended, fed, kpa, one, plan_of
 
 PLAN = plan_of(
     {"kind": "band", "signal": "one.x", "high": kpa(5)},
@@ -40,3 +43,11 @@ def test_margins_of_other_units_or_without_a_number_have_no_delta() -> None:  # 
         "c2": Judged("pass", math.inf, "kPa", None),
     }
     assert [flip.delta for flip in compare("set@2", record, "fail", RESULT).flips] == [None, None, None]
+
+
+def test_two_drafts_of_one_name_are_refused() -> None:  # V-20
+    one_, two = (criteria_of({"kind": "band", "signal": "one.x", "high": kpa(high)}) for high in (5, 6))
+    check_names([("drafts[0]", one_)])
+    with pytest.raises(Invalid) as caught:
+        check_names([("drafts[0]", one_), ("criteria[0]", two)])
+    assert (caught.value.code, caught.value.field) == ("what_if_draft_twice", "criteria[0]")
