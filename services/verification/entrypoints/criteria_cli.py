@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
@@ -20,7 +19,7 @@ from services.verification.adapters.what_if import Tables, judge_run
 from services.verification.domain.check import CheckReport, check
 from services.verification.domain.criteria.expanding import expansion
 from services.verification.domain.criteria.marks import Marked
-from services.verification.domain.criteria.writing import kind_text, set_text
+from services.verification.domain.criteria.writing import kind_text, set_text, set_yaml
 from services.verification.domain.criteria_model import CriteriaSet, read_criteria
 from services.verification.domain.plan import compile_criterion
 from services.verification.domain.signals import channels_of
@@ -29,7 +28,7 @@ from services.verification.handlers import check_criteria, save_criteria, stream
 from services.verification.ports import StoredCriteria
 from shared.contracts.registry import Stream
 from shared.contracts.registry_document import draft, read_yaml
-from shared.kernel.errors import Invalid, Problem
+from shared.kernel.errors import Invalid, Malformed, Problem
 from shared.storage.pool import Connection, connect
 from shared.storage.registry import read_registry
 
@@ -112,13 +111,12 @@ def explain(file: Path, line: str, registry: Path | None, database_url: str | No
 def convert(file: Path, form: str) -> None:
     """Print FILE in another form. Nothing is lost: the digest stays the same."""
     wanted, _ = _read(file)
-    document = wanted.model_dump(mode="json", exclude_defaults=True)
     if form == "text":
         click.echo(set_text(wanted), nl=False)
     elif form == "json":
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(wanted.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=2))
     else:
-        click.echo(yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=140), nl=False)
+        click.echo(set_yaml(wanted), nl=False)
 
 
 @criteria.command("preview")
@@ -202,13 +200,24 @@ def _report(
 def _streams(line: str, registry: Path | None, database_url: str | None) -> tuple[Stream, ...]:
     """The line's streams, from the file or from the database."""
     if registry is not None:
-        text = registry.read_text(encoding="utf-8")
-        return _explained(lambda: _of_file(text, line))
+        return _explained(lambda: _of_file(_registry_text(registry), line))
 
     async def work(connection: Connection) -> tuple[Stream, ...]:
         return streams_of_line(await read_registry(connection), line)
 
     return _run(database_url, work)
+
+
+def _registry_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(
+            "yaml_malformed",
+            f"not UTF-8: {error.reason} at byte {error.start}",
+            field="--registry",
+            remedy="save the registry file as UTF-8",
+        ) from error
 
 
 def _of_file(text: str, line: str) -> tuple[Stream, ...]:
