@@ -136,6 +136,13 @@ def interval_unit(unit: str) -> str:
 
 
 def plan_of(key: str, node: Node, draft: Draft, *, plain: bool) -> SignalPlan:
+    """Raises Invalid(criteria_signal) for arithmetic of constants alone."""
+    if not draft.sources:
+        raise Invalid(
+            "criteria_signal",
+            "there is no channel in it: nothing is measured",
+            remedy="name a channel, as <stream>.<channel>",
+        )
     rate = sum(1.0 / stream.period for stream in {id(s): s for s, _ in draft.sources}.values())
     return SignalPlan(
         key=key,

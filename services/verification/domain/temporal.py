@@ -100,15 +100,16 @@ def _temporal(formula: Any) -> bool:
     return any(_temporal(part) for part in _parts(formula))
 
 
-def steps_of(formula: Any, duration: Duration, *, once: bool) -> tuple[Step, ...]:
-    """The nodes in an order in which operands come first; the last one is the formula's. Raises Invalid(criteria_formula)."""
-    building = _Building(leaves(formula), duration, [])
+def steps_of(formula: Any, duration: Duration, *, once: bool, where: str = "of") -> tuple[Step, ...]:
+    """The nodes in an order in which operands come first; the last one is the formula's. Raises Invalid(criteria_formula); `where` is
+    the formula's field."""
+    building = _Building(leaves(formula), duration, [], where)
     building.add(formula, "of", once=once)
     if len(building.steps) > MOST_NODES:
         raise Invalid(
             "criteria_formula",
             f"the formula has {len(building.steps)} operators over its conditions; {MOST_NODES} are the limit",
-            field="of",
+            field=where,
             remedy="split it into several criteria",
         )
     return tuple(building.steps)
@@ -119,6 +120,7 @@ class _Building:
     leaves: list[Any]
     duration: Duration
     steps: list[Step]
+    whole: str  # the field that the relative `of` stands for
 
     def add(self, formula: Any, where: str, *, once: bool) -> int:
         if not _temporal(formula):
@@ -156,10 +158,7 @@ class _Building:
             return Step(op)
         after = self.duration(formula.within.after, f"{where}.within.after")
         upto = self.duration(formula.within.upto, f"{where}.within.upto")
-        if upto < after:
-            raise Invalid(
-                "criteria_formula", "the interval ends before it begins", field=where, remedy="give after before upto"
-            )
+        ordered(after, upto, f"{self.whole}{where.removeprefix('of')}.within")
         return Step(op, after=after, upto=upto)
 
     def _put(self, step: Step) -> int:
@@ -167,6 +166,14 @@ class _Building:
             return self.steps.index(step)
         self.steps.append(step)
         return len(self.steps) - 1
+
+
+def ordered(after: Micros, upto: Micros, where: str) -> None:
+    """Raises Invalid(criteria_formula) for an interval, at field `where`, that ends before it begins."""
+    if upto < after:
+        raise Invalid(
+            "criteria_formula", "the interval ends before it begins", field=where, remedy="give after before upto"
+        )
 
 
 def spans(steps: tuple[Step, ...], whole: Micros | None) -> list[tuple[Micros, Micros]]:
