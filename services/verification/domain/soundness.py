@@ -14,7 +14,7 @@ from services.verification.domain.criteria import formulas, parts
 from services.verification.domain.criteria.earlier import Reference
 from services.verification.domain.criteria.temporal import FORMULA_KINDS, core_of
 from services.verification.domain.durations import micros_of
-from services.verification.domain.signals import Channels, Draft, SignalPlan, compile_node, convert
+from services.verification.domain.signals import Channels, Draft, SignalPlan, compile_node, convert, logarithmic
 from services.verification.domain.temporal import ordered
 from shared.kernel.errors import Invalid
 from shared.kernel.units import check_unit, is_logarithmic
@@ -121,11 +121,11 @@ def conditions(given: Iterable[tuple[str, Any, Any]], channels: Channels) -> lis
 
 def with_signal(criterion: Any, signal: SignalPlan, where: str) -> list[Invalid]:
     """What is wrong with the limits of a criterion on this signal."""
+    if is_logarithmic(signal.unit) and criterion.kind != "data_quality":
+        return [logarithmic(signal.unit, f"{where}.signal")]
     found: list[Invalid] = []
     for rule in (_in_order, _never_negative, _capability):
         found += _told(rule, criterion, where, signal)
-    if is_logarithmic(signal.unit) and criterion.kind != "data_quality":
-        found.append(_logarithmic(signal.unit, f"{where}.signal"))
     return found
 
 
@@ -180,7 +180,7 @@ def _leaf(leaf: Any, where: str, channels: Channels, whole: Any) -> Iterator[Inv
                 continue
             node = compile_node(side, draft, f"{where}.{name}")
             if is_logarithmic(node.unit):
-                yield _logarithmic(node.unit, f"{where}.{name}")
+                yield logarithmic(node.unit, f"{where}.{name}")
                 return
         if not draft.sources:
             yield _without_channel(where)
@@ -204,16 +204,7 @@ def _named_unit(unit: str, where: str) -> Iterator[Invalid]:
     except Invalid as problem:
         raise Invalid("criteria_unit", problem.detail, field=where, remedy=problem.remedy) from problem
     if is_logarithmic(unit):
-        yield _logarithmic(unit, where)
-
-
-def _logarithmic(unit: str, where: str) -> Invalid:
-    return Invalid(
-        "criteria_unit",
-        f"{unit} counts in a logarithm: its values have no differences, and a limit in it no conversion",
-        field=where,
-        remedy="use a channel and limits in the quantity itself, for example Pa or W",
-    )
+        yield logarithmic(unit, where)
 
 
 def _interval(part: formulas.Interval, where: str) -> Iterator[Invalid]:

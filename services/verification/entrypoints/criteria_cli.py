@@ -17,10 +17,12 @@ from services.verification.adapters.criteria_store import CriteriaStore
 from services.verification.adapters.standard_store import StandardStore
 from services.verification.adapters.what_if import Tables, judge_run
 from services.verification.domain.check import CheckReport, check
+from services.verification.domain.compiled_text import compiled_text, entered_text
 from services.verification.domain.criteria.expanding import expansion
 from services.verification.domain.criteria.marks import Marked
 from services.verification.domain.criteria.writing import kind_text, set_text, set_yaml
 from services.verification.domain.criteria_model import CriteriaSet, read_criteria
+from services.verification.domain.entries import ENTERED, compile_entered
 from services.verification.domain.plan import compile_criterion
 from services.verification.domain.signals import channels_of
 from services.verification.entrypoints.reference_cli import reference
@@ -81,21 +83,28 @@ def check_command(file: Path, line: str, registry: Path | None, database_url: st
 @_registry
 @_database
 def explain(file: Path, line: str, registry: Path | None, database_url: str | None) -> None:
-    """Say what each criterion of FILE stands for: its expansion, its limits as compiled, what it waits for, its memory."""
+    """Say what each criterion of FILE stands for: its expansion, its limits as compiled, the decision rule with its uncertainty, what it demands
+    of its data, what it waits for, its memory."""
     wanted, marks = _read(file)
     streams = _streams(line, registry, database_url)
     report = check(wanted, streams, marks)
     memory = dict(report.memory)
     channels, phases = channels_of(streams), {phase.id: phase for phase in wanted.phases}
     for index, criterion in enumerate(wanted.criteria):
+        where = f"criteria[{index}]"
         clause = f"  clause {criterion.clause}" if criterion.clause else ""
         click.echo(f"{criterion.id}  [{criterion.phase}]{clause}  {criterion.title.en} / {criterion.title.zh}")
         click.echo(f"    {_shortened(kind_text(criterion))}")
         click.echo(f"    means    {expansion(criterion)}")
         if criterion.id in memory:
-            plan = compile_criterion(criterion, channels, phases, None, f"criteria[{index}]")
+            plan = compile_criterion(criterion, channels, phases, None, where)
+            for label, text in compiled_text(criterion, plan):
+                click.echo(f"    {label:8} {text}")
             click.echo(f"    margin   in {plan.lane.unit}; waits for {', '.join(plan.signal.streams)}")
             click.echo(f"    memory   at most {memory[criterion.id] / 1024:.1f} KiB")
+        elif criterion.kind in ENTERED and not any(found.field.startswith(where) for found in report.findings):
+            for label, text in entered_text(compile_entered(criterion, where)):
+                click.echo(f"    {label:8} {text}")
         click.echo("")
     for finding in report.findings:
         click.echo(
@@ -257,7 +266,9 @@ def _explained(work: Callable[[], T]) -> T:
         return work()
     except Problem as problem:
         errors = problem.extra.get("errors")
-        listed = errors if isinstance(errors, list) else [{"field": problem.field, "detail": problem.detail}]
+        place = {name: problem.extra.get(name) for name in ("line", "column")}
+        field = None if str(problem.field).startswith("line ") else problem.field
+        listed = errors if isinstance(errors, list) else [{"field": field, "detail": problem.detail, **place}]
         lines = [
             "".join(
                 [

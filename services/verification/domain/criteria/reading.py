@@ -115,7 +115,7 @@ def _syntax(error: UnexpectedInput, text: str) -> Malformed:
     fits = sorted({_said(name) for name in wanted if not name.startswith("__")})
     return unreadable(
         "criteria_syntax",
-        f"line {line}, column {column}: {found!r} does not fit here",
+        f"{found!r} does not fit here",
         Mark(line, column),
         f"write {_or(fits)}" if fits else "see docs/criteria.md",
     )
@@ -165,7 +165,7 @@ def _text(written: str, mark: Mark) -> str:
     except json.JSONDecodeError as error:
         raise unreadable(
             "criteria_syntax",
-            f"line {mark.line}, column {mark.column}: {error.msg} in {written[:40]}",
+            f"{error.msg} in {written[:40]}",
             mark,
             'write \\" for a quote and \\\\ for a backslash',
         ) from error
