@@ -114,9 +114,16 @@ def with_channels(criterion: Any, channels: Channels, where: str) -> list[Invali
 def conditions(given: Iterable[tuple[str, Any, Any]], channels: Channels) -> list[Invalid]:
     """What is wrong with the comparisons and states of formulas, each by itself; then whether those of a whole have a unit in common. `given`
     are formulas with their place and the whole that they are part of."""
-    leaves = [(place, leaf, whole) for start, formula, whole in given for place, leaf in _leaves(formula, start)]
-    found = [problem for place, leaf, _ in leaves for problem in _told(_leaf, leaf, place, channels, leaf)]
-    return found or [problem for place, leaf, whole in leaves for problem in _told(_leaf, leaf, place, channels, whole)]
+    placed = [(place, leaf, whole) for start, formula, whole in given for place, leaf in _leaves(formula, start)]
+    found = [problem for place, leaf, _ in placed for problem in _told(_leaf, leaf, place, channels)]
+    if found:
+        return found
+    units: dict[int, str] = {}
+    for place, leaf, whole in placed:
+        if id(whole) not in units:
+            units[id(whole)] = margin_unit(whole, channels, place)
+        found += _told(_in_common, leaf, place, channels, units[id(whole)])
+    return found
 
 
 def with_signal(criterion: Any, signal: SignalPlan, where: str) -> list[Invalid]:
@@ -172,7 +179,7 @@ def _signal(signal: Any, where: str, channels: Channels) -> None:
     compile_node(signal, Draft(channels), where)
 
 
-def _leaf(leaf: Any, where: str, channels: Channels, whole: Any) -> Iterator[Invalid]:
+def _leaf(leaf: Any, where: str, channels: Channels) -> Iterator[Invalid]:
     if isinstance(leaf, formulas.Compare):
         draft = Draft(channels)
         for name, side in (("left", leaf.left), ("right", leaf.right)):
@@ -185,7 +192,11 @@ def _leaf(leaf: Any, where: str, channels: Channels, whole: Any) -> Iterator[Inv
         if not draft.sources:
             yield _without_channel(where)
             return
-    condition_node(leaf, Draft(channels), margin_unit(whole, channels, where), where)
+    condition_node(leaf, Draft(channels), margin_unit(leaf, channels, where), where)
+
+
+def _in_common(leaf: Any, where: str, channels: Channels, unit: str) -> None:
+    condition_node(leaf, Draft(channels), unit, where)
 
 
 def _unit(part: parts.Quantity | parts.Constant, where: str) -> Iterator[Invalid]:
