@@ -5,15 +5,16 @@ Everything after loading works on the compiled form (`plan.py`); this is the edg
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from services.verification.domain.criteria.earlier import ComparePrevious, Envelope
 from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
+from services.verification.domain.criteria.form_errors import FormError, form_errors
 from services.verification.domain.criteria.formulas import Formula
 from services.verification.domain.criteria.json_reading import marked_json
 from services.verification.domain.criteria.levels import (
@@ -248,54 +249,24 @@ def validated(document: Any, where: str = "", marks: Marked | None = None) -> Cr
     try:
         return CriteriaSet.model_validate(document)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        # A list counts only what is valid in it: that it is too short then follows from what is wrong in it.
-        problems = [item for item in problems if item["type"] != "too_short"] or problems
-        listed = [entry for item in problems[:MOST_LISTED] for entry in _entries(item, document, where, marks)]
-        listed = list({(entry["field"], entry["detail"]): entry for entry in listed}.values())
+        found = form_errors(error.errors(include_url=False, include_input=False)[:MOST_LISTED], document)
+        listed = [_entry(item, where, marks) for item in found]
         place: dict[str, object] = {name: listed[0][name] for name in ("line", "column") if name in listed[0]}
         raise Invalid(
             "criteria_invalid",
-            str(listed[0]["detail"]),
+            found[0].detail,
             field=str(listed[0]["field"]),
             remedy="see docs/criteria.md for the fields of each kind",
             extra={**place, "errors": listed},
         ) from error
 
 
-def _entries(error: ErrorDetails, document: Any, where: str, marks: Marked | None) -> Iterator[dict[str, object]]:
-    """What is said of an error: at its field, or at each of those that it names."""
-    fields = error.get("ctx", {}).get("fields") if error["type"] == "name_repeated" else None
-    for field in fields or [_path(error["loc"], document)]:
-        entry: dict[str, object] = {
-            "field": ".".join(part for part in (where, field) if part),
-            "detail": error["msg"].removeprefix("Value error, "),
-        }
-        if marks is not None:
-            mark = marks.at(field)
-            entry |= {"line": mark.line, "column": mark.column}
-        yield entry
-
-
-_BRANCHES = ("tagged-union", "function-", "Quantity", "constrained", "str", "bool", "int")
-
-
-def _path(location: Sequence[str | int], document: Any) -> str:
-    """The field as its author wrote it: pydantic's names of union branches left out. In a mapping the branch is what its `kind` or `op`
-    says, once: behind it the same word is a field, as `until` is in the kind until."""
-    text, here, inside = "", document, False
-    for part in location:
-        if isinstance(part, int):
-            text += f"[{part}]"
-            here = here[part] if isinstance(here, Sequence) and not isinstance(here, str) and part < len(here) else None
-            inside = False
-            continue
-        given = isinstance(here, Mapping)
-        if given and not inside and part in (here.get("kind"), here.get("op")):
-            inside = True
-            continue
-        if part.startswith(_BRANCHES) and not (given and part in here):
-            continue
-        text += f".{part}" if text else part
-        here, inside = here.get(part) if given else None, False
-    return text
+def _entry(error: FormError, where: str, marks: Marked | None) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "field": ".".join(part for part in (where, error.field) if part),
+        "detail": error.detail,
+    }
+    if marks is not None:
+        mark = marks.at(error.field)
+        entry |= {"line": mark.line, "column": mark.column}
+    return entry

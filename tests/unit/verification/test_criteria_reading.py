@@ -315,3 +315,29 @@ def test_what_would_fit_is_told_in_words() -> None:  # V-8
 def test_a_text_with_an_unknown_escape_names_its_line() -> None:  # V-8
     problem = refused(lambda: load_criteria(TEXT.replace('first "a"', 'first "\\q"') + "band(one.x, high = 5 kPa)"))
     assert (problem.code, problem.extra["line"]) == ("criteria_syntax", 3)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "told"),
+    [
+        ("kind: band, signal: 5, high: 5",
+         [("signal", "wanted: a channel or arithmetic over channels"), ("high", "wanted: a quantity such as {value: 5, unit: kPa}")]),
+        ('kind: condition, of: {op: "<=", left: one.x, right: {value: x, unit: kPa}}',
+         [("of.right.value", "a number is wanted, in digits and without quotes")]),
+        ('kind: condition, of: {op: "<=", left: one.x, right: {op: sum, of: [one.x]}}',
+         [("of.right.of", "A list should have at least 2 items after validation, not 1")]),
+        ('kind: condition, of: {op: "<=", left: one.x, right: [1]}',
+         [("of.right", "wanted: a quantity such as {value: 5, unit: kPa} or a channel or arithmetic over channels")]),
+        ("kind: condition, of: {op: is, channel: one.x, code: 1.5}", [("of.code", "wanted: true or false or a whole number or a text")]),
+        ("kind: condition, of: {channel: one.x}", [("of", "op is missing")]),
+        ("kind: condition, of: hello, clause: 5", [("of", "a mapping of fields is wanted"),
+         ("clause", "a text is wanted; what looks like a number or a truth stands in quotes")]),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_form_is_told_once_and_in_the_words_of_the_file(
+    criterion: str, told: list[tuple[str, str]]
+) -> None:  # V-8
+    errors: Any = refused(lambda: load_criteria(yaml_of(criterion))).extra["errors"]
+    assert {(item["field"], item["detail"]) for item in errors} == {
+        (f"criteria[0].{field}", said) for field, said in told
+    }
