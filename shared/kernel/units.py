@@ -86,6 +86,7 @@ def check_unit(code: str) -> None:
     _quantity(code)
 
 
+@lru_cache(maxsize=4096)
 def commensurable(left: str, right: str) -> bool:
     """Whether both units measure the same dimension. Raises Invalid(unit_unknown)."""
     return bool(_quantity(left).dimensionality == _quantity(right).dimensionality)
@@ -96,6 +97,7 @@ def dimension(code: str) -> str:
     return str(_quantity(code).dimensionality)
 
 
+@lru_cache(maxsize=4096)
 def is_logarithmic(code: str) -> bool:
     """Whether the unit counts in a logarithm, as dB and Np do: its values have no differences, means or factors. Raises Invalid(unit_unknown)."""
     return not _quantity(code)._is_multiplicative and not commensurable(code, "K")

@@ -53,8 +53,8 @@ def _place(finding: Finding) -> str:
 
 
 def check(criteria: CriteriaSet, streams: Sequence[Stream], marks: Marked | None = None) -> CheckReport:
-    """Compiles every criterion against the channels of `streams` and collects what does not fit. `marks` is where the fields stand in the
-    text."""
+    """Looks at every field of every phase and criterion, compiles what is sound against the channels of `streams`, and collects what does not
+    fit. `marks` is where the fields stand in the text: the findings are then in its order."""
     channels = channels_of(streams)
     findings: list[Finding] = []
     phases: dict[str, Phase] = {}
@@ -72,7 +72,8 @@ def check(criteria: CriteriaSet, streams: Sequence[Stream], marks: Marked | None
         findings += _findings(problems, where, criterion)
         if compiled is not None:
             memory.append((criterion.id, compiled.memory))
-    return CheckReport(tuple(_marked(finding, marks) for finding in findings), tuple(memory))
+    placed = [_marked(finding, marks) for finding in findings]
+    return CheckReport(tuple(sorted(placed, key=lambda f: (f.line or 0, f.column or 0))), tuple(memory))
 
 
 def _of_phase(phase: Phase, place: int, channels: Channels) -> Iterable[Invalid]:

@@ -193,6 +193,11 @@ def test_every_field_at_fault_is_listed() -> None:  # V-8
         *(f"criteria[2].{name}" for name in ("signal", "high", "quality.idle")),
     }
     assert all(item.remedy for item in found)
+    assert [(item.line, item.column) for item in found] == sorted((item.line, item.column) for item in found)
+
+
+def test_a_condition_may_be_as_deep_as_a_document() -> None:  # V-8
+    assert not report(f"condition(of = {'not(' * 90}one.x <= 5 kPa{')' * 90})").findings
 
 
 def test_a_set_that_was_never_checked_is_refused_all_the_same() -> None:  # V-8: a preview compiles a draft as it is
