@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.verification.domain.criteria.parts import Quantity
-from services.verification.domain.signals import convert
+from services.verification.domain.signals import conversion_between, convert
 from shared.kernel.errors import Invalid
 from shared.kernel.times import DAY, Micros
 from shared.kernel.units import commensurable
@@ -16,15 +16,14 @@ def micros_of(quantity: Quantity, where: str, *, least: Micros = 1) -> Micros:
     """The duration at field `where`, at least `least` (0 or 1). Raises Invalid(criteria_unit | criteria_horizon)."""
     if not _is_time(quantity.unit):
         raise Invalid("criteria_unit", f"{quantity.unit} is no unit of time", field=where, remedy="use s, min or h")
-    found = convert(quantity, "us", where, difference=True)
-    if abs(found) > LONGEST:
+    if abs(quantity.value) > LONGEST / conversion_between(quantity.unit, "us", where, difference=True).factor:
         raise Invalid(
             "criteria_horizon",
             f"{quantity.value:g} {quantity.unit} is longer than a thousand years",
             field=where,
             remedy="give a shorter duration",
         )
-    micros = round(found)
+    micros = round(convert(quantity, "us", where, difference=True))
     if micros < least:
         raise Invalid(
             "criteria_horizon",

@@ -326,7 +326,7 @@ def _decision(criterion: Any, where: str) -> Iterator[Invalid]:
     if given is not None and not given.value > 0:
         yield Invalid(
             "criteria_decision_rule",
-            "an expanded uncertainty is above zero",
+            "an expanded uncertainty is greater than 0",
             field=f"{where}.decision.uncertainty",
             remedy="give U of the measurement, or leave it out",
         )

@@ -31,8 +31,8 @@ class Surveyed:
     def duration(self, quantity: Any, field: str) -> Micros:
         return self._or(lambda: self._measures.duration(quantity, field), SECOND)
 
-    def guard(self, *, from_registry: bool = True, unit: str | None = None, band: float | None = None) -> float:
-        return self._or(lambda: self._measures.guard(from_registry=from_registry, unit=unit, band=band), 0.0)
+    def guard(self, **given: Any) -> float:
+        return self._or(lambda: self._measures.guard(**given), 0.0)
 
     def factor(self, unit: str, per_second: bool, field: str) -> float:
         return self._or(lambda: self._measures.factor(unit, per_second, field), 1.0)
@@ -81,8 +81,8 @@ class Surveyed:
 def out_of_range(where: str) -> Invalid:
     """The refusal of numbers that leave the range of a double when they are brought to the signal's unit."""
     return Invalid(
-        "criteria_limit",
-        "the number is beyond the range of 64 bits in the unit of the signal",
+        "criteria_unit",
+        "the number is more than 64 bits can hold in the unit of the signal",
         field=where,
         remedy="give a value that can be measured",
     )

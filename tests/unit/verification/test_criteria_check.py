@@ -65,7 +65,7 @@ def only(*kinds: str, planned: str = "1 h") -> Finding:
         ("balance(inputs = [one.x], outputs = [two.z], limit = -1 kPa)", "criteria_limit", "limit"),
         ("envelope(one.x, floor = -1 kPa, reference = {step = 1 h, unit = kPa, mean = [1], sd = [1]})", "criteria_limit", "floor"),
         ("count(event = one.x >= 1 kPa, at_least = 5, at_most = 2)", "criteria_limit", "at_least"),
-        ("band(one.x, high = 1e308 MPa)", "criteria_limit", "high"),
+        ("band(one.x, high = 1e308 MPa)", "criteria_unit", "high"),
         ("condition(of = one.x <= one.x scale 0 kPa)", "criteria_limit", "of.scale"),
         ("uniformity(places = [one.x, two.z, one.x], formula = sd, at_most = 0.1)", "criteria_signal", "places[2]"),
         ("band(one.x / (0 * two.z), high = 1 '1')", "criteria_signal", "signal.of[1]"),
