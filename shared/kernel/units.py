@@ -5,12 +5,19 @@ A quantity kind that ends in `_difference` or `_rate` (and every compound unit) 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from shared.kernel.errors import Invalid
 
+MOST_EXPONENT = 99
+"""Of a unit and of 10*: more is no unit of anything, and working it out would not end."""
+
+_TINIEST, _HUGEST = 1e-200, 1e200  # of a unit in base units: beyond them values leave the range of a double
+_NAMED = re.compile(r"\{[^}]*\}|\[[^\]]*\]")  # annotations and bracketed names may hold any digits
+_EXPONENT = re.compile(r"(?<=[A-Za-z*^%'\"_])[+-]?([0-9]+)")
 _SPAN = 1e6  # a wide span, so that subtracting the offset costs no digits of the factor
 
 
@@ -38,8 +45,15 @@ def _quantity(code: str) -> Any:
     from lark.exceptions import VisitError
     from ucumvert import InvalidUcumError
 
+    if any(int(digits[:9]) > MOST_EXPONENT for digits in _EXPONENT.findall(_NAMED.sub("_", code))):
+        raise Invalid(
+            "unit_unknown",
+            f"'{code}' has an exponent above {MOST_EXPONENT}",
+            field="unit",
+            remedy="write a unit that values are measured in, for example kPa, 10*3.m3, m3/h",
+        )
     try:
-        return _registry().from_ucum(code)
+        quantity = _registry().from_ucum(code)
     # VisitError: well-formed, but Pint has no such unit ([pH]) or cannot compute with it (Cel2).
     except (InvalidUcumError, VisitError, ValueError, KeyError) as error:
         raise Invalid(
@@ -48,6 +62,23 @@ def _quantity(code: str) -> Any:
             field="unit",
             remedy="write a UCUM code, for example kPa, Cel, m3/h",
         ) from error
+    if not _is_sizeable(quantity):
+        raise Invalid(
+            "unit_unknown",
+            f"'{code}' is too large or too small for numbers of 64 bits",
+            field="unit",
+            remedy="write a unit that values are measured in, for example kPa, 10*3.m3, m3/h",
+        )
+    return quantity
+
+
+def _is_sizeable(quantity: Any) -> bool:
+    if not quantity._is_multiplicative:
+        return True
+    try:
+        return _TINIEST < abs(float(quantity.to_base_units().magnitude)) < _HUGEST
+    except OverflowError:
+        return False
 
 
 def check_unit(code: str) -> None:
@@ -55,6 +86,7 @@ def check_unit(code: str) -> None:
     _quantity(code)
 
 
+@lru_cache(maxsize=4096)
 def commensurable(left: str, right: str) -> bool:
     """Whether both units measure the same dimension. Raises Invalid(unit_unknown)."""
     return bool(_quantity(left).dimensionality == _quantity(right).dimensionality)
@@ -63,6 +95,12 @@ def commensurable(left: str, right: str) -> bool:
 def dimension(code: str) -> str:
     """The dimension as Pint writes it, for messages. Raises Invalid(unit_unknown)."""
     return str(_quantity(code).dimensionality)
+
+
+@lru_cache(maxsize=4096)
+def is_logarithmic(code: str) -> bool:
+    """Whether the unit counts in a logarithm, as dB and Np do: its values have no differences, means or factors. Raises Invalid(unit_unknown)."""
+    return not _quantity(code)._is_multiplicative and not commensurable(code, "K")
 
 
 def is_difference(quantity_kind: str) -> bool:

@@ -13,10 +13,31 @@ from pydantic.fields import FieldInfo
 from services.verification.domain import criteria_model
 from services.verification.domain.criteria import earlier, formulas, parts
 
-UNITS = st.sampled_from(["kPa", "K/min", "%", "mol%/h", "kW.h", "1", "/s", "10*3/ul", "m3", "[degF]", "(kPa)/(m)"])
+UNITS = st.sampled_from(
+    [
+        "kPa",
+        "K/min",
+        "%",
+        "mol%/h",
+        "kW.h",
+        "1",
+        "/s",
+        "10*3/ul",
+        "m3",
+        "[degF]",
+        "(kPa)/(m)",
+        "[in_i'H2O]",
+        "'",
+        "''",
+        "k\nPa",
+        '"',
+    ]
+)
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False) | st.integers(-100, 100).map(float) | st.just(2.5e-7)
 PATHS = st.sampled_from(["a.x", "reactor_2.pressure", "product-analyser.g", "a.b.c", "weird path.x", "9.y", "is.in"])
-TEXTS = st.sampled_from(["plain", 'with "quotes"', "中文 (甲)", "back\\slash", "# no remark", "true"])
+TEXTS = st.sampled_from(
+    ["1e3", "\x85\u2028", "plain", 'with "quotes"', "中文 (甲)", "back\\slash", "# no remark", "true"]
+)
 QUANTITIES = st.builds(parts.Quantity, value=NUMBERS, unit=UNITS)
 
 

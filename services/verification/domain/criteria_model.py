@@ -5,17 +5,18 @@ Everything after loading works on the compiled form (`plan.py`); this is the edg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AliasChoices, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import PydanticCustomError
 
 from services.verification.domain.criteria.earlier import ComparePrevious, Envelope
 from services.verification.domain.criteria.entered import Inspection, LabResult
 from services.verification.domain.criteria.events import Count, Mtbf, SuccessRate
+from services.verification.domain.criteria.form_errors import FormError, form_errors
 from services.verification.domain.criteria.formulas import Formula
+from services.verification.domain.criteria.json_reading import marked_json
 from services.verification.domain.criteria.levels import (
     Balance,
     Band,
@@ -27,7 +28,7 @@ from services.verification.domain.criteria.levels import (
     Settle,
     WindowStatistics,
 )
-from services.verification.domain.criteria.marks import Marked, marked_yaml
+from services.verification.domain.criteria.marks import Mark, Marked, unreadable
 from services.verification.domain.criteria.parts import Identifier, Model, Quantity, Title
 from services.verification.domain.criteria.process import (
     Drift,
@@ -49,8 +50,14 @@ from services.verification.domain.criteria.temporal import (
     Since,
     Until,
 )
+from services.verification.domain.criteria.yaml_reading import marked_yaml
 from shared.kernel.canonical import digest
-from shared.kernel.errors import Invalid, Malformed
+from shared.kernel.errors import Invalid, TooLarge
+
+LONGEST_TEXT = 4 * 1024 * 1024
+"""Bytes of a criteria file."""
+
+_KIND_OF_FILE = "begin with id:, version:, title:, phases: and criteria:, as docs/criteria.md shows"
 
 Criterion = Annotated[
     Band
@@ -123,6 +130,10 @@ KINDS = (
 )
 
 
+MOST_LISTED = 200
+"""Errors of the form that are told at once."""
+
+
 class Boundary(Model):
     """A condition on telemetry, and for how long it has to hold without interruption (written `for`; at once without it)."""
 
@@ -153,7 +164,7 @@ class CriteriaSet(Model):
     """A published set of criteria: immutable, known by `id`, `version` and digest."""
 
     id: Identifier
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
     title: Title
     standard: Adopted | None = None
     phases: tuple[Phase, ...] = Field(min_length=1, max_length=64)
@@ -161,10 +172,15 @@ class CriteriaSet(Model):
 
     @model_validator(mode="after")
     def _names_once(self) -> CriteriaSet:
-        for what, names in (("phase", [p.id for p in self.phases]), ("criterion", [c.id for c in self.criteria])):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"{what} id used twice: {', '.join(twice)}")
+        said: list[str] = []
+        fields: list[str] = []
+        for what, of, named in (("phases", "phase", self.phases), ("criteria", "criterion", self.criteria)):
+            again = _repeated(named)
+            if again:
+                said.append(f"{of} id used twice: {', '.join(sorted({named[place].id for place in again}))}")
+                fields += [f"{what}[{place}].id" for place in again]
+        if fields:
+            raise PydanticCustomError("name_repeated", "{said}", {"said": "; ".join(said), "fields": fields})
         return self
 
     def digest(self) -> str:
@@ -180,31 +196,52 @@ def load_criteria(text: str | bytes) -> CriteriaSet:
 def read_criteria(text: str | bytes) -> tuple[CriteriaSet, Marked]:
     """A criteria set, and where its fields stand in the text.
 
-    Raises Malformed(criteria_malformed | criteria_syntax) or Invalid(criteria_invalid) with the first field at fault; `errors` lists all of
-    them with field, line, column and detail.
+    A text that begins with `{` is JSON, one whose first word is `criteria` the text form, any other YAML. Raises TooLarge(criteria_size),
+    Malformed(criteria_malformed | criteria_syntax | criteria_size | criteria_repeated) for what cannot be read, or Invalid(criteria_invalid)
+    with the first field at fault; `errors` lists all of them with field, line, column and detail.
     """
-    try:
-        written = text.decode() if isinstance(text, bytes) else text
-    except UnicodeDecodeError as error:
-        raise Malformed(
-            "criteria_malformed", f"not UTF-8: {error.reason} at byte {error.start}", remedy="save it as UTF-8"
-        ) from error
-    document = read_text(written) if is_text_form(written) else _read_yaml(written)
+    size = len(text) if isinstance(text, bytes) else len(text.encode(errors="surrogatepass"))
+    if size > LONGEST_TEXT:
+        raise TooLarge(
+            "criteria_size",
+            f"the file has {size} bytes; {LONGEST_TEXT} are the limit",
+            field="line 1",
+            remedy="split it into several sets",
+            extra={"line": 1, "column": 1},
+        )
+    written = _decoded(text) if isinstance(text, bytes) else text
+    written = written.removeprefix("\ufeff")
+    if is_text_form(written):
+        document = read_text(written)
+    elif written.lstrip(" \t\r\n").startswith("{"):
+        document = marked_json(written)
+    else:
+        document = marked_yaml(written)
+    if not isinstance(document.value, Mapping):
+        found = "nothing" if document.value is None else "a list" if isinstance(document.value, list) else "one value"
+        raise unreadable(
+            "criteria_malformed", f"the file holds {found}, and no criteria set", document.mark, _KIND_OF_FILE
+        )
     return validated(document.plain(), marks=document), document
 
 
-def _read_yaml(text: str) -> Marked:
+def _decoded(text: bytes) -> str:
     try:
-        return marked_yaml(text)
-    except yaml.YAMLError as error:
-        at = getattr(error, "problem_mark", None)
-        place: dict[str, object] = {} if at is None else {"line": at.line + 1, "column": at.column + 1}
-        raise Malformed(
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise unreadable(
             "criteria_malformed",
-            f"not YAML or JSON: {error}",
-            remedy="check indentation and quotes at the line named",
-            extra=place,
+            f"not UTF-8: {error.reason} at byte {error.start}",
+            Mark(line, 1),
+            "save it as UTF-8",
         ) from error
+
+
+def _repeated(named: Sequence[Any]) -> list[int]:
+    """Which have an id that one before them has."""
+    first: dict[str, int] = {}
+    return [place for place, item in enumerate(named) if first.setdefault(item.id, place) != place]
 
 
 def validated(document: Any, where: str = "", marks: Marked | None = None) -> CriteriaSet:
@@ -212,46 +249,24 @@ def validated(document: Any, where: str = "", marks: Marked | None = None) -> Cr
     try:
         return CriteriaSet.model_validate(document)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        # A list counts only what is valid in it: that it is too short then follows from what is wrong in it.
-        problems = [item for item in problems if item["type"] != "too_short"] or problems
-        listed = [_entry(item, where, marks) for item in problems[:50]]
+        found = form_errors(error.errors(include_url=False, include_input=False)[:MOST_LISTED], document)
+        listed = [_entry(item, where, marks) for item in found]
         place: dict[str, object] = {name: listed[0][name] for name in ("line", "column") if name in listed[0]}
         raise Invalid(
             "criteria_invalid",
-            problems[0]["msg"],
+            found[0].detail,
             field=str(listed[0]["field"]),
             remedy="see docs/criteria.md for the fields of each kind",
             extra={**place, "errors": listed},
         ) from error
 
 
-def _entry(error: ErrorDetails, where: str, marks: Marked | None) -> dict[str, object]:
-    field = _path(error["loc"])
+def _entry(error: FormError, where: str, marks: Marked | None) -> dict[str, object]:
     entry: dict[str, object] = {
-        "field": ".".join(part for part in (where, field) if part),
-        "detail": error["msg"],
+        "field": ".".join(part for part in (where, error.field) if part),
+        "detail": error.detail,
     }
     if marks is not None:
-        mark = marks.at(field)
+        mark = marks.at(error.field)
         entry |= {"line": mark.line, "column": mark.column}
     return entry
-
-
-_OPERATORS = {
-    *("sum", "difference", "ratio", "scale", "linear", "absolute", "constant"),
-    *("<=", "<", ">=", ">", "is", "not", "and", "or", "implies", "rise", "fall"),
-    *("always", "eventually", "historically", "once", "until", "since"),
-}
-_TAGS = {"constrained-str", *_OPERATORS, *KINDS}
-_BRANCHES = ("tagged-union", "function-", "Quantity", "constrained")
-
-
-def _path(location: Sequence[str | int]) -> str:
-    """The field as its author wrote it: pydantic's names of union branches left out."""
-    text = ""
-    for part in location:
-        if part in _TAGS or str(part).startswith(_BRANCHES):
-            continue
-        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
-    return text

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from services.verification.domain import criteria_model as model
 from services.verification.domain.conditions import compile_condition
+from services.verification.domain.durations import micros_of
 from services.verification.domain.kinds.lanes import FAR
 from services.verification.domain.merging import MergedSignal
 from services.verification.domain.rows import StreamRows
-from services.verification.domain.signals import Channels, SignalPlan, convert
-from shared.kernel.errors import Invalid
+from services.verification.domain.signals import Channels, SignalPlan
 from shared.kernel.times import Micros
 
 NEVER = -FAR
@@ -77,11 +77,7 @@ def compile_conditions(criteria: model.CriteriaSet, channels: Channels) -> tuple
 def compile_boundary(phase: model.Phase, place: int, what: str, channels: Channels) -> ConditionPlan:
     """Raises Invalid as `compile_conditions` does."""
     given, where = getattr(phase, f"{what}s_when"), f"phases[{place}].{what}s_when"
-    lasting = 0 if given.held_for is None else round(convert(given.held_for, "us", f"{where}.for", difference=True))
-    if lasting < 0:
-        raise Invalid(
-            "criteria_horizon", "a duration must not be negative", field=f"{where}.for", remedy="leave it out"
-        )
+    lasting = 0 if given.held_for is None else micros_of(given.held_for, f"{where}.for", least=0)
     return ConditionPlan(what, place, compile_condition(given.formula, channels, f"{where}.formula"), lasting)
 
 

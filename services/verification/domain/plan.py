@@ -14,8 +14,9 @@ from services.verification.domain.computed import signal_of
 from services.verification.domain.criteria.earlier import ComparePrevious
 from services.verification.domain.criteria.parts import Quantity, Title
 from services.verification.domain.decisions import SIMPLE, DecisionPlan, guard_of_probability
+from services.verification.domain.durations import micros_of
 from services.verification.domain.entries import ENTERED, EnteredPlan, compile_entered
-from services.verification.domain.kinds.lanes import Kind, Lane
+from services.verification.domain.kinds.lanes import Kind, Lane, Measures
 from services.verification.domain.kinds.registry import lane_of
 from services.verification.domain.phases import ConditionPlan, compile_conditions
 from services.verification.domain.signals import (
@@ -243,6 +244,11 @@ def lane_alone(criterion: Any, signal: SignalPlan) -> Lane:
     return lane_of(criterion, _SignalMeasures(criterion, signal, model.Phase(id="p", title=title), "criterion"))[1]
 
 
+def measures_of(criterion: Any, signal: SignalPlan, phase: model.Phase, where: str) -> Measures:
+    """What the lane of a criterion is compiled by. Raises Invalid for a demand on gaps that is no duration."""
+    return _SignalMeasures(criterion, signal, phase, where)
+
+
 class _SignalMeasures:
     """`Measures` of one criterion: conversions into its signal's unit that name the field at fault."""
 
@@ -266,11 +272,7 @@ class _SignalMeasures:
         return convert(quantity, self.unit, f"{self._where}.{field}", difference=True)
 
     def duration(self, quantity: Any, field: str) -> Micros:
-        where = f"{self._where}.{field}"
-        micros = round(convert(quantity, "us", where, difference=True))
-        if micros <= 0:
-            raise Invalid("criteria_horizon", "a duration must be positive", field=where, remedy="give at least 1 us")
-        return micros
+        return micros_of(quantity, self.place(field))
 
     def guard(self, *, from_registry: bool = True, unit: str | None = None, band: float | None = None) -> float:
         decision = self._criterion.decision
@@ -379,7 +381,7 @@ class _SignalMeasures:
         return None if self._phase.planned is None else self._planned(self._phase.planned)
 
     def _planned(self, quantity: Quantity) -> Micros:
-        return round(convert(quantity, "us", f"phases[{self._phase.id}].planned", difference=True))
+        return micros_of(quantity, f"phases[{self._phase.id}].planned")
 
     def baseline(self, *, difference: bool) -> float | None:
         if self._baseline is None:

@@ -121,11 +121,25 @@ def convert(quantity: model.Quantity, unit: str, where: str, *, difference: bool
 def conversion_between(source: str, target: str, where: str, *, difference: bool) -> units.Conversion:
     """How to bring `source` to `target`. Raises Invalid(criteria_unit) with the field at fault."""
     try:
-        return units.conversion(source, target, difference=difference)
+        counted = [unit for unit in (source, target) if source != target and units.is_logarithmic(unit)]
+        found = None if counted else units.conversion(source, target, difference=difference)
     except Problem as problem:
         raise Invalid(
             "criteria_unit", problem.detail, field=where, remedy=f"use {target} or a unit of the same dimension"
         ) from problem
+    if found is None:
+        raise logarithmic(counted[0], where)
+    return found
+
+
+def logarithmic(unit: str, where: str) -> Invalid:
+    """The refusal of a unit such as dB, whose values have no differences and no factor to any other unit."""
+    return Invalid(
+        "criteria_unit",
+        f"{unit} counts in a logarithm: its values have no differences, and a limit in it no conversion",
+        field=where,
+        remedy="use a channel and limits in the quantity itself, for example Pa or W",
+    )
 
 
 def interval_unit(unit: str) -> str:
@@ -136,6 +150,13 @@ def interval_unit(unit: str) -> str:
 
 
 def plan_of(key: str, node: Node, draft: Draft, *, plain: bool) -> SignalPlan:
+    """Raises Invalid(criteria_signal) for arithmetic of constants alone."""
+    if not draft.sources:
+        raise Invalid(
+            "criteria_signal",
+            "there is no channel in it: nothing is measured",
+            remedy="name a channel, as <stream>.<channel>",
+        )
     rate = sum(1.0 / stream.period for stream in {id(s): s for s, _ in draft.sources}.values())
     return SignalPlan(
         key=key,

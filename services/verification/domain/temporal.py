@@ -5,7 +5,7 @@ The largest parts without temporal operators are the leaves. Negations stay wher
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,27 +65,39 @@ def formula_signal(criterion: Any, channels: Channels, where: str) -> SignalPlan
     _, formula = core_of(criterion)
     unit = margin_unit(formula, channels, where)
     draft = Draft(channels)
-    nodes = [condition_node(leaf, draft, unit, where) for leaf in leaves(formula)]
+    nodes = [condition_node(leaf, draft, unit, where) for leaf in leaves(formula, f"{where}.of")]
     program = tuple(operation for node in nodes for operation in node.program)
     key = canonical_json({"formula": formula.model_dump(mode="json")}).decode()
     plan = plan_of(key, Node(program, unit, True), draft, plain=False)
     return replace(plan, outputs=len(nodes), instants=True)
 
 
-def leaves(formula: Any) -> list[Any]:
-    """The largest parts without temporal operators, left to right; equal ones once."""
+def leaves(formula: Any, where: str) -> list[Any]:
+    """The largest parts without temporal operators, left to right; equal ones once. Raises Invalid(criteria_formula)."""
     found: list[Any] = []
-    _gather(formula, found)
+    _gather(formula, found, where)
     return found
 
 
-def _gather(formula: Any, found: list[Any]) -> None:
+def _gather(formula: Any, found: list[Any], where: str) -> None:
     if not _temporal(formula):
         if formula not in found:
+            _room(found, where)
             found.append(formula)
         return
     for part in _parts(formula):
-        _gather(part, found)
+        _gather(part, found, where)
+
+
+def _room(found: Sequence[Any], where: str) -> None:
+    """Raises Invalid(criteria_formula) where nothing more may be added: asked before it is, because each is compared with all."""
+    if len(found) >= MOST_NODES:
+        raise Invalid(
+            "criteria_formula",
+            f"more than {MOST_NODES} conditions and operators over them",
+            field=where,
+            remedy="split it into several criteria",
+        )
 
 
 def _parts(formula: Any) -> tuple[Any, ...]:
@@ -100,17 +112,11 @@ def _temporal(formula: Any) -> bool:
     return any(_temporal(part) for part in _parts(formula))
 
 
-def steps_of(formula: Any, duration: Duration, *, once: bool) -> tuple[Step, ...]:
-    """The nodes in an order in which operands come first; the last one is the formula's. Raises Invalid(criteria_formula)."""
-    building = _Building(leaves(formula), duration, [])
+def steps_of(formula: Any, duration: Duration, *, once: bool, where: str = "of") -> tuple[Step, ...]:
+    """The nodes in an order in which operands come first; the last one is the formula's. Raises Invalid(criteria_formula); `where` is
+    the formula's field."""
+    building = _Building(leaves(formula, where), duration, [], where)
     building.add(formula, "of", once=once)
-    if len(building.steps) > MOST_NODES:
-        raise Invalid(
-            "criteria_formula",
-            f"the formula has {len(building.steps)} operators over its conditions; {MOST_NODES} are the limit",
-            field="of",
-            remedy="split it into several criteria",
-        )
     return tuple(building.steps)
 
 
@@ -119,6 +125,7 @@ class _Building:
     leaves: list[Any]
     duration: Duration
     steps: list[Step]
+    whole: str  # the field that the relative `of` stands for
 
     def add(self, formula: Any, where: str, *, once: bool) -> int:
         if not _temporal(formula):
@@ -156,17 +163,23 @@ class _Building:
             return Step(op)
         after = self.duration(formula.within.after, f"{where}.within.after")
         upto = self.duration(formula.within.upto, f"{where}.within.upto")
-        if upto < after:
-            raise Invalid(
-                "criteria_formula", "the interval ends before it begins", field=where, remedy="give after before upto"
-            )
+        ordered(after, upto, f"{self.whole}{where.removeprefix('of')}.within")
         return Step(op, after=after, upto=upto)
 
     def _put(self, step: Step) -> int:
         if step in self.steps:
             return self.steps.index(step)
+        _room(self.steps, self.whole)
         self.steps.append(step)
         return len(self.steps) - 1
+
+
+def ordered(after: Micros, upto: Micros, where: str) -> None:
+    """Raises Invalid(criteria_formula) for an interval, at field `where`, that ends before it begins."""
+    if upto < after:
+        raise Invalid(
+            "criteria_formula", "the interval ends before it begins", field=where, remedy="give after before upto"
+        )
 
 
 def spans(steps: tuple[Step, ...], whole: Micros | None) -> list[tuple[Micros, Micros]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
@@ -18,10 +17,12 @@ from services.verification.adapters.criteria_store import CriteriaStore
 from services.verification.adapters.standard_store import StandardStore
 from services.verification.adapters.what_if import Tables, judge_run
 from services.verification.domain.check import CheckReport, check
+from services.verification.domain.compiled_text import compiled_text, entered_text
 from services.verification.domain.criteria.expanding import expansion
 from services.verification.domain.criteria.marks import Marked
-from services.verification.domain.criteria.writing import kind_text, set_text
+from services.verification.domain.criteria.writing import kind_text, set_text, set_yaml
 from services.verification.domain.criteria_model import CriteriaSet, read_criteria
+from services.verification.domain.entries import ENTERED, compile_entered
 from services.verification.domain.plan import compile_criterion
 from services.verification.domain.signals import channels_of
 from services.verification.entrypoints.reference_cli import reference
@@ -29,7 +30,7 @@ from services.verification.handlers import check_criteria, save_criteria, stream
 from services.verification.ports import StoredCriteria
 from shared.contracts.registry import Stream
 from shared.contracts.registry_document import draft, read_yaml
-from shared.kernel.errors import Invalid, Problem
+from shared.kernel.errors import Invalid, Malformed, Problem
 from shared.storage.pool import Connection, connect
 from shared.storage.registry import read_registry
 
@@ -82,21 +83,28 @@ def check_command(file: Path, line: str, registry: Path | None, database_url: st
 @_registry
 @_database
 def explain(file: Path, line: str, registry: Path | None, database_url: str | None) -> None:
-    """Say what each criterion of FILE stands for: its expansion, its limits as compiled, what it waits for, its memory."""
+    """Say what each criterion of FILE stands for: its expansion, its limits as compiled, the decision rule with its uncertainty, what it demands
+    of its data, what it waits for, its memory."""
     wanted, marks = _read(file)
     streams = _streams(line, registry, database_url)
     report = check(wanted, streams, marks)
     memory = dict(report.memory)
     channels, phases = channels_of(streams), {phase.id: phase for phase in wanted.phases}
     for index, criterion in enumerate(wanted.criteria):
+        where = f"criteria[{index}]"
         clause = f"  clause {criterion.clause}" if criterion.clause else ""
         click.echo(f"{criterion.id}  [{criterion.phase}]{clause}  {criterion.title.en} / {criterion.title.zh}")
         click.echo(f"    {_shortened(kind_text(criterion))}")
         click.echo(f"    means    {expansion(criterion)}")
         if criterion.id in memory:
-            plan = compile_criterion(criterion, channels, phases, None, f"criteria[{index}]")
+            plan = compile_criterion(criterion, channels, phases, None, where)
+            for label, text in compiled_text(criterion, plan):
+                click.echo(f"    {label:8} {text}")
             click.echo(f"    margin   in {plan.lane.unit}; waits for {', '.join(plan.signal.streams)}")
             click.echo(f"    memory   at most {memory[criterion.id] / 1024:.1f} KiB")
+        elif criterion.kind in ENTERED and not any(found.field.startswith(where) for found in report.findings):
+            for label, text in entered_text(compile_entered(criterion, where)):
+                click.echo(f"    {label:8} {text}")
         click.echo("")
     for finding in report.findings:
         click.echo(
@@ -112,13 +120,12 @@ def explain(file: Path, line: str, registry: Path | None, database_url: str | No
 def convert(file: Path, form: str) -> None:
     """Print FILE in another form. Nothing is lost: the digest stays the same."""
     wanted, _ = _read(file)
-    document = wanted.model_dump(mode="json", exclude_defaults=True)
     if form == "text":
         click.echo(set_text(wanted), nl=False)
     elif form == "json":
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(wanted.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=2))
     else:
-        click.echo(yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=140), nl=False)
+        click.echo(set_yaml(wanted), nl=False)
 
 
 @criteria.command("preview")
@@ -202,13 +209,24 @@ def _report(
 def _streams(line: str, registry: Path | None, database_url: str | None) -> tuple[Stream, ...]:
     """The line's streams, from the file or from the database."""
     if registry is not None:
-        text = registry.read_text(encoding="utf-8")
-        return _explained(lambda: _of_file(text, line))
+        return _explained(lambda: _of_file(_registry_text(registry), line))
 
     async def work(connection: Connection) -> tuple[Stream, ...]:
         return streams_of_line(await read_registry(connection), line)
 
     return _run(database_url, work)
+
+
+def _registry_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(
+            "yaml_malformed",
+            f"not UTF-8: {error.reason} at byte {error.start}",
+            field="--registry",
+            remedy="save the registry file as UTF-8",
+        ) from error
 
 
 def _of_file(text: str, line: str) -> tuple[Stream, ...]:
@@ -248,7 +266,9 @@ def _explained(work: Callable[[], T]) -> T:
         return work()
     except Problem as problem:
         errors = problem.extra.get("errors")
-        listed = errors if isinstance(errors, list) else [{"field": problem.field, "detail": problem.detail}]
+        place = {name: problem.extra.get(name) for name in ("line", "column")}
+        field = None if str(problem.field).startswith("line ") else problem.field
+        listed = errors if isinstance(errors, list) else [{"field": field, "detail": problem.detail, **place}]
         lines = [
             "".join(
                 [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ Line = Annotated[str, Query(max_length=200, description="the line whose channels
 async def check(request: Request, parts: Parts, caller: Reader, line: Line) -> dict[str, Any]:
     """Every static error of the set in the body (YAML, JSON or the text form), and the memory each criterion needs. Keeps nothing."""
     await reach_line(parts, caller, line)
-    criteria, marks = read_criteria(await request.body())
+    criteria, marks = await asyncio.to_thread(read_criteria, await request.body())
     report = check_criteria(criteria, line, await parts.registry.current(), marks)
     return {
         "ok": not report.findings,
@@ -47,7 +48,7 @@ async def save(
     with a key that reaches beyond this one is neither replaced nor published with it."""
     if line is not None:
         await reach_line(parts, caller, line)
-    criteria, marks = read_criteria(await request.body())
+    criteria, marks = await asyncio.to_thread(read_criteria, await request.body())
     registry = await parts.registry.refresh()
     async with parts.pool.connection() as connection, connection.transaction():
         store = CriteriaStore(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.kernel.errors import Invalid
-from shared.kernel.units import Conversion, check_unit, commensurable, conversion, is_difference
+from shared.kernel.units import Conversion, check_unit, commensurable, conversion, is_difference, is_logarithmic
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,22 @@ def test_what_cannot_be_computed_with_is_no_unit(code: str) -> None:
     with pytest.raises(Invalid) as refused:
         check_unit(code)
     assert refused.value.code == "unit_unknown"  # I-3
+
+
+@pytest.mark.parametrize(
+    "code", ["10*999999999.kPa", "kPa99999999", "m-100", "[degF]1000", "10*99.10*99.10*99", "km99"]
+)
+def test_a_unit_without_bounds_is_refused_at_once(code: str) -> None:  # V-8: working 10**999999999 out would not end
+    with pytest.raises(Invalid, match="unit_unknown") as refused:
+        check_unit(code)
+    assert refused.value.remedy
+
+
+@pytest.mark.parametrize("code", ["10*3.m3{std1000}/h", "m[H2O]", "10*-9", "10*99", "m-3", "((kPa)/s)/(m3)"])
+def test_exponents_that_people_write_are_units(code: str) -> None:  # V-7
+    check_unit(code)
+
+
+@pytest.mark.parametrize(("code", "so"), [("dB", True), ("B[SPL]", True), ("Np", True), ("Cel", False), ("%", False)])
+def test_a_unit_that_counts_in_a_logarithm_is_known(code: str, so: bool) -> None:  # V-8
+    assert is_logarithmic(code) is so

@@ -141,8 +141,8 @@ def test_uniformity_by_its_named_formula() -> None:  # V-6: places 4 and 6 (6000
 
 def test_a_share_of_a_mean_in_celsius_is_refused() -> None:  # V-8
     criterion = {"kind": "uniformity", "places": ["one.temperature"] * 2, "formula": "sd", "at_most": 0.1}
-    [finding] = check(criteria_of(criterion), STREAMS).findings
-    assert (finding.code, finding.field) == ("criteria_unit", "criteria[0].places")
+    findings = check(criteria_of(criterion), STREAMS).findings
+    assert ("criteria_unit", "criteria[0].places") in [(finding.code, finding.field) for finding in findings]
 
 
 def test_a_setpoint_that_is_a_channel() -> None:  # V-6: 10 % of 6 kPa around 6 kPa

@@ -156,7 +156,7 @@ def test_a_percentile_of_a_phase_needs_the_phases_planned_length() -> None:  # V
 
 def test_a_planned_length_that_is_no_time_is_a_finding() -> None:  # V-8
     text = TEXT.replace("unit: h", "unit: kPa")
-    assert [f.field for f in check(load_criteria(text), STREAMS).findings] == ["phases[p].planned"]
+    assert [f.field for f in check(load_criteria(text), STREAMS).findings] == ["phases[0].planned"]
 
 
 def test_a_guard_band_of_a_temperature_is_a_difference() -> None:  # V-9: 2 K are 2 Cel of difference, not -271 Cel

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from services.verification.domain.criteria.parts import CriterionBase, Identifier, LimitsBase, Model, Quantity, Signal
+from services.verification.domain.criteria.parts import (
+    CriterionBase,
+    Identifier,
+    LimitsBase,
+    Model,
+    Number,
+    Positive,
+    Quantity,
+    Signal,
+)
 
 MOST_POINTS = 20_000
 """Points of a reference: a phase of five hours at a second each, 320 KB in memory."""
@@ -18,8 +27,8 @@ class Reference(Model):
 
     step: Quantity
     unit: str = Field(min_length=1, max_length=60)
-    mean: tuple[float, ...] = Field(min_length=1, max_length=MOST_POINTS)
-    sd: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_POINTS)
+    mean: tuple[Number, ...] = Field(min_length=1, max_length=MOST_POINTS)
+    sd: tuple[Annotated[Number, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_POINTS)
     runs: tuple[Identifier, ...] = Field(default=(), max_length=1000)
 
     @model_validator(mode="after")
@@ -36,7 +45,7 @@ class Envelope(CriterionBase):
     kind: Literal["envelope"]
     signal: Signal
     reference: Reference
-    sigmas: Annotated[float, Field(gt=0, le=100)] = 3.0
+    sigmas: Annotated[Number, Field(gt=0, le=100)] = 3.0
     floor: Quantity | None = None
     at_most: Quantity | None = None
     clock_in_hold: Literal["run", "stop"] = "run"
@@ -49,9 +58,9 @@ class ComparePrevious(LimitsBase):
     kind: Literal["compare_previous"]
     signal: Signal
     statistic: Literal["mean", "sd", "min", "max", "rms", "percentile"]
-    percentile: Annotated[float, Field(ge=0, le=100)] | None = None
+    percentile: Annotated[Number, Field(ge=0, le=100)] | None = None
     relation: Literal["difference", "ratio"] = "difference"
-    min_count: Annotated[int, Field(ge=1)] = 1
+    min_count: Positive = 1
 
     @model_validator(mode="after")
     def _complete(self) -> ComparePrevious:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import StrictBool
+
 from services.verification.domain.criteria.parts import CriterionBase, LimitsBase
 
 
@@ -19,4 +21,4 @@ class Inspection(CriterionBase):
 
     kind: Literal["inspection"]
     attachment: Literal["required", "optional"] = "required"
-    second_person: bool = False
+    second_person: StrictBool = False

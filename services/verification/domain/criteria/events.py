@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from services.verification.domain.criteria.formulas import Formula
-from services.verification.domain.criteria.parts import CriterionBase, Quantity
+from services.verification.domain.criteria.parts import CriterionBase, Natural, Number, Quantity
 
-Confidence = Annotated[float, Field(ge=0.5, le=0.9999)]
+Confidence = Annotated[Number, Field(ge=0.5, le=0.9999)]
 
 
 class Count(CriterionBase):
@@ -17,8 +17,8 @@ class Count(CriterionBase):
 
     kind: Literal["count"]
     event: Formula
-    at_least: Annotated[int, Field(ge=0)] | None = None
-    at_most: Annotated[int, Field(ge=0)] | None = None
+    at_least: Natural | None = None
+    at_most: Natural | None = None
 
     @model_validator(mode="after")
     def _some_limit(self) -> Count:
@@ -34,9 +34,9 @@ class SuccessRate(CriterionBase):
     kind: Literal["success_rate"]
     trial: Formula
     success: Formula
-    at_least: Annotated[float, Field(gt=0, lt=1)]
+    at_least: Annotated[Number, Field(gt=0, lt=1)]
     confidence: Confidence = 0.95
-    min_trials: Annotated[int, Field(ge=1, le=100_000)] = 1
+    min_trials: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
 
 
 class Mtbf(CriterionBase):

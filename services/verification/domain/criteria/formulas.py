@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from services.verification.domain.criteria.parts import Model, Quantity, Signal
 
@@ -29,7 +29,7 @@ class Is(Model):
 
     op: Literal["is"]
     channel: str = Field(min_length=3, max_length=200)
-    code: bool | int | str
+    code: StrictBool | StrictInt | str
 
 
 class Not(Model):

@@ -7,9 +7,9 @@
         decision(rule = guard_band)
         quality(max_gap = 15 min)
 
-A value is a quantity (`2895 kPa`, `3 '1'` where the unit is not a plain word), a number, a word or quoted text, a list, a record, arithmetic over
-channels (`a.x + b.y - 2 kPa`), or a formula (`always[0 s, 30 min](a.x <= 5 kPa and b.open is true)`). `#` begins a remark. Which fields a kind
-has is the model's business: the grammar knows none of them.
+A value is a quantity (`2895 kPa`, `3 '1'` or `3 "1"` where the unit is not a plain word), a number, a word or quoted text, a list, a record,
+arithmetic over channels (`a.x + b.y - 2 kPa`), or a formula (`always[0 s, 30 min](a.x <= 5 kPa and b.open is true)`). `#` begins a remark. Which
+fields a kind has is the model's business: the grammar knows none of them.
 """
 
 GRAMMAR = r"""
@@ -58,7 +58,7 @@ FALSE: "false"
 RELATION: "<=" | "<" | ">=" | ">"
 SIGN: "+" | "-"
 ID: /[a-z0-9][a-z0-9_.-]*/
-QUANTITY.3: /-?(\d+(\.\d+)?([eE][+-]?\d+)?)[ ]+([A-Za-z%][A-Za-z0-9%]*([.\/][A-Za-z%][A-Za-z0-9%-]*)*|'[^'\n]*')/
+QUANTITY.3: /-?(\d+(\.\d+)?([eE][+-]?\d+)?)[ ]+([A-Za-z%][A-Za-z0-9%]*([.\/][A-Za-z%][A-Za-z0-9%-]*)*|'[^'\n]*'|"(\\.|[^"\\\n])*")/
 NUMBER.2: /-?(\d+\.\d+([eE][+-]?\d+)?|\d+[eE][+-]?\d+)/
 INT.1: /-?\d+/
 PATH.1: /[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*(\.[A-Za-z0-9_]+)+/

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from services.verification.domain.criteria.parts import CriterionBase, LimitsBase, Quantity, Share, Signal
+from services.verification.domain.criteria.parts import (
+    MOST,
+    CriterionBase,
+    LimitsBase,
+    Natural,
+    Number,
+    Positive,
+    Quantity,
+    Share,
+    Signal,
+)
 
 
 class Band(LimitsBase):
@@ -21,7 +31,7 @@ class Balance(CriterionBase):
     inputs: tuple[Signal, ...] = Field(min_length=1, max_length=16)
     outputs: tuple[Signal, ...] = Field(min_length=1, max_length=16)
     limit: Quantity | None = None
-    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    fraction: Annotated[Number, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _one_tolerance(self) -> Balance:
@@ -71,7 +81,7 @@ class RateOfChange(LimitsBase):
     kind: Literal["rate_of_change"]
     signal: Signal
     window: Quantity
-    min_count: Annotated[int, Field(ge=2)] = 2
+    min_count: Annotated[int, Field(strict=True, ge=2, le=MOST)] = 2
 
 
 class WindowStatistics(LimitsBase):
@@ -84,12 +94,12 @@ class WindowStatistics(LimitsBase):
     kind: Literal["window_statistics"]
     signal: Signal
     statistic: Literal["mean", "sd", "min", "max", "rms", "percentile", "cpk"]
-    percentile: Annotated[float, Field(ge=0, le=100)] | None = None
+    percentile: Annotated[Number, Field(ge=0, le=100)] | None = None
     lower_spec: Quantity | None = None
     upper_spec: Quantity | None = None
     windows: Literal["phase", "tumbling", "sliding"] = "phase"
     window: Quantity | None = None
-    min_count: Annotated[int, Field(ge=1)] = 1
+    min_count: Positive = 1
 
     @model_validator(mode="after")
     def _complete(self) -> WindowStatistics:
@@ -110,9 +120,9 @@ class DataQualityCriterion(CriterionBase):
     min_coverage: Share | None = None
     max_gap: Quantity | None = None
     max_stuck: Quantity | None = None
-    max_nan: Annotated[int, Field(ge=0)] | None = None
+    max_nan: Natural | None = None
     max_saturated: Quantity | None = None
-    max_clock_suspect: Annotated[int, Field(ge=0)] | None = None
+    max_clock_suspect: Natural | None = None
 
     @model_validator(mode="after")
     def _some_demand(self) -> DataQualityCriterion:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+from shared.kernel.errors import Malformed
+
+MOST_VALUES = 200_000
+"""Values of a document with its aliases written out: two envelopes of the longest reference and a thousand criteria."""
+
+DEEPEST = 100
+"""Mappings and lists inside of one another."""
+
+LONGEST_NUMBER = 300
+"""Digits of a whole number; more are beyond every double."""
 
 _PART = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,19 @@ class Marked:
         return here.mark
 
 
+class Bare(str):
+    """Text without quotes that is a number where one is wanted, and text elsewhere: `1e3` is text to YAML 1.1 and a number to its readers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A name that was given once more in one mapping, at `mark`; `value` is what was written first and stands in the document."""
+
+    name: str
+    value: Marked
+    mark: Mark
+
+
 def _child(value: Any, key: str) -> Marked | None:
     if isinstance(value, Mapping):
         return value.get(key)
@@ -57,25 +80,108 @@ def _child(value: Any, key: str) -> Marked | None:
     return next((item for item in named if item.value["id"].value == key), None)
 
 
-def marked_yaml(text: str) -> Marked:
-    """A YAML or JSON document. Raises yaml.YAMLError."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    if node is None:
-        return Marked(None, Mark(1, 1))
-    return _marked(node, yaml.SafeLoader(""))
+def unreadable(code: str, detail: str, mark: Mark, remedy: str, field: str = "") -> Malformed:
+    """The refusal of a text at a place of it; without a field its line is named."""
+    return Malformed(
+        code,
+        detail,
+        field=field or f"line {mark.line}",
+        remedy=remedy,
+        extra={"line": mark.line, "column": mark.column},
+    )
 
 
-def _marked(node: yaml.Node, loader: yaml.SafeLoader) -> Marked:
-    mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
-    if isinstance(node, yaml.MappingNode):
-        loader.flatten_mapping(node)
-        pairs = [(_key(key, loader), _marked(item, loader)) for key, item in node.value]
-        return Marked(dict(pairs), mark)
-    if isinstance(node, yaml.SequenceNode):
-        return Marked([_marked(item, loader) for item in node.value], mark)
-    return Marked(loader.construct_object(node, deep=True), mark)
+def too_many(mark: Mark) -> Malformed:
+    """The refusal of a document of more than MOST_VALUES values."""
+    return unreadable(
+        "criteria_size",
+        f"the file has more than {MOST_VALUES} values, its aliases written out",
+        mark,
+        "split it into several sets, or write fewer aliases",
+    )
 
 
-def _key(node: yaml.Node, loader: yaml.SafeLoader) -> Any:
-    key = loader.construct_object(node, deep=True)
-    return key if isinstance(key, str | int | float | bool | None) else str(key)
+def too_deep(mark: Mark) -> Malformed:
+    """The refusal of what lies DEEPEST levels inside of other things."""
+    return unreadable(
+        "criteria_size", f"more than {DEEPEST} levels inside of one another", mark, "take some of the levels away"
+    )
+
+
+def whole_number(digits: str, mark: Mark) -> int:
+    """Raises Malformed(criteria_size)."""
+    if len(digits) > LONGEST_NUMBER:
+        raise unreadable(
+            "criteria_size", f"a number of more than {LONGEST_NUMBER} digits", mark, "write a smaller number"
+        )
+    return int(digits)
+
+
+def sound_text(text: str, mark: Mark) -> str:
+    """Raises Malformed(criteria_malformed) for half of a surrogate pair, which no file can hold."""
+    if _HALF_A_PAIR.search(text):
+        raise unreadable(
+            "criteria_malformed",
+            "half of a surrogate pair is no character",
+            mark,
+            "write the character itself, or in JSON both halves of its escape",
+        )
+    return text
+
+
+def bounded(document: Marked) -> Marked:
+    """The document, if it is neither too large nor too deep. Raises Malformed(criteria_size)."""
+    waiting, found = [(document, 1)], 0
+    while waiting:
+        here, depth = waiting.pop()
+        found += 1
+        if found > MOST_VALUES:
+            raise too_many(here.mark)
+        if depth > DEEPEST:
+            raise too_deep(here.mark)
+        waiting += [(child, depth + 1) for _, child in _children(here)]
+    return document
+
+
+def once(document: Marked, repeated: Sequence[Repeated]) -> Marked:
+    """The document, if no name was given twice. Raises Malformed(criteria_repeated) with the first, all of them under `errors`."""
+    if not repeated:
+        return document
+    places = dict(_places(document, {id(item.value) for item in repeated}))
+    listed: list[dict[str, object]] = [
+        {
+            "field": places.get(id(item.value), item.name),
+            "detail": f"{item.name} is given more than once",
+            "line": item.mark.line,
+            "column": item.mark.column,
+        }
+        for item in repeated
+    ]
+    first = listed[0]
+    raise Malformed(
+        "criteria_repeated",
+        str(first["detail"]),
+        field=str(first["field"]),
+        remedy="leave only the one that is meant",
+        extra={"line": first["line"], "column": first["column"], "errors": listed},
+    )
+
+
+def _places(document: Marked, wanted: set[int]) -> Iterator[tuple[int, str]]:
+    """Where the wanted values stand, by identity."""
+    waiting = [("", document)]
+    while waiting:
+        path, here = waiting.pop()
+        if id(here) in wanted:
+            yield id(here), path
+        for name, child in _children(here):
+            step = f"[{name}]" if isinstance(name, int) else f".{name}" if path else name
+            waiting.append((f"{path}{step}", child))
+
+
+def _children(marked: Marked) -> list[tuple[int | str, Marked]]:
+    if isinstance(marked.value, Mapping):
+        return list(marked.value.items())
+    if isinstance(marked.value, Sequence) and not isinstance(marked.value, str):
+        return list(enumerate(marked.value))
+    return []

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from services.verification.domain.criteria.marks import Bare
+
+MOST = 1_000_000_000
+"""The largest number that anything is counted to."""
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, Bare) else value
+
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(strict=True), BeforeValidator(_number)]
+"""A number that is written as one: no text, no truth."""
+Share = Annotated[float, Field(strict=True, ge=0, le=1), BeforeValidator(_number)]
+Natural = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 
 
 class Model(BaseModel):
@@ -24,7 +38,7 @@ class Title(Model):
 class Quantity(Model):
     """A number with its UCUM unit, for example `{value: 2895, unit: kPa}` or `{value: 30, unit: min}`."""
 
-    value: float
+    value: Number
     unit: str = Field(min_length=1, max_length=60)
 
 
@@ -49,12 +63,12 @@ class Ratio(Model):
 
 class Scale(Model):
     op: Literal["scale"]
-    factor: float
+    factor: Number
     of: Signal
 
 
 class Term(Model):
-    factor: float
+    factor: Number
     of: Signal
 
 
@@ -72,8 +86,8 @@ class Absolute(Model):
 
 class Constant(Model):
     op: Literal["constant"]
-    value: float
-    unit: str
+    value: Number
+    unit: str = Field(min_length=1, max_length=60)
 
 
 Expression = Annotated[
@@ -92,10 +106,10 @@ class Decision(Model):
     """
 
     rule: Literal["simple", "guard_band", "four_level", "min_probability"] = "simple"
-    multiplier: Annotated[float, Field(gt=0, le=10)] = 1.0
+    multiplier: Annotated[Number, Field(gt=0, le=10)] = 1.0
     uncertainty: Quantity | None = None
-    coverage_factor: Annotated[float, Field(gt=0, le=10)] = 2.0
-    probability: Annotated[float, Field(ge=0.5, le=0.999999)] = 0.95
+    coverage_factor: Annotated[Number, Field(gt=0, le=10)] = 2.0
+    probability: Annotated[Number, Field(ge=0.5, le=0.999999)] = 0.95
 
 
 class QualityDemand(Model):

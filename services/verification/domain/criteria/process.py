@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from services.verification.domain.criteria.parts import CriterionBase, LimitsBase, Quantity, Share, Signal
+from services.verification.domain.criteria.parts import MOST, CriterionBase, LimitsBase, Number, Quantity, Share, Signal
 
 
 class SetpointBand(CriterionBase):
@@ -16,7 +16,7 @@ class SetpointBand(CriterionBase):
     signal: Signal
     setpoint: Signal
     within: Quantity | None = None
-    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    fraction: Annotated[Number, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _one_tolerance(self) -> SetpointBand:
@@ -53,8 +53,8 @@ class SteadyState(CriterionBase):
     signal: Signal
     gradient: Quantity
     window: Quantity
-    windows: Annotated[int, Field(ge=1, le=1000)] = 3
-    min_count: Annotated[int, Field(ge=2)] = 2
+    windows: Annotated[int, Field(strict=True, ge=1, le=1000)] = 3
+    min_count: Annotated[int, Field(strict=True, ge=2, le=MOST)] = 2
 
 
 class Drift(LimitsBase):
@@ -62,7 +62,7 @@ class Drift(LimitsBase):
 
     kind: Literal["drift"]
     signal: Signal
-    min_count: Annotated[int, Field(ge=2)] = 2
+    min_count: Annotated[int, Field(strict=True, ge=2, le=MOST)] = 2
 
 
 class Integral(LimitsBase):
@@ -90,4 +90,4 @@ class Uniformity(CriterionBase):
     kind: Literal["uniformity"]
     places: tuple[Signal, ...] = Field(min_length=2, max_length=64)
     formula: Literal["half_range", "range", "sd"]
-    at_most: Annotated[float, Field(gt=0)]
+    at_most: Annotated[Number, Field(gt=0)]

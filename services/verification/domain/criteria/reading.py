@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+from lark import Lark, Token, UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+from lark.exceptions import VisitError
 from lark.tree import Meta
-from lark.visitors import v_args
+from lark.visitors import Transformer_NonRecursive, v_args
 
 from services.verification.domain.criteria.grammar import GRAMMAR
-from services.verification.domain.criteria.marks import Mark, Marked
-from shared.kernel.errors import Malformed
+from services.verification.domain.criteria.marks import (
+    DEEPEST,
+    MOST_VALUES,
+    Mark,
+    Marked,
+    Repeated,
+    bounded,
+    once,
+    sound_text,
+    too_deep,
+    too_many,
+    unreadable,
+    whole_number,
+)
+from shared.kernel.errors import Malformed, Problem
 
 _SAID = {
     "QUANTITY": "a quantity such as 5 kPa",
@@ -29,6 +43,12 @@ _SAID = {
 }
 
 
+MOST_TOKENS = 2 * MOST_VALUES
+"""A value of a list comes with its comma."""
+
+_OPENING, _CLOSING = frozenset({"LPAR", "LSQB", "LBRACE"}), frozenset({"RPAR", "RSQB", "RBRACE"})
+
+
 def is_text_form(text: str) -> bool:
     """Whether a document is written in the text form: its first word is `criteria` and no colon follows it."""
     for line in text.splitlines():
@@ -39,22 +59,40 @@ def is_text_form(text: str) -> bool:
 
 
 def read_text(text: str) -> Marked:
-    """The document of a criteria set. Raises Malformed(criteria_syntax) with line, column and what would fit there."""
+    """The document of a criteria set. Raises Malformed(criteria_syntax | criteria_size | criteria_repeated) with line, column and what would
+    fit there."""
     return _read(text, "set")
 
 
 def read_formula(text: str) -> Any:
-    """The document of a formula or of arithmetic. Raises Malformed(criteria_syntax)."""
+    """The document of a formula or of arithmetic. Raises as `read_text`."""
     return _read(text, "value").plain()
 
 
 def _read(text: str, start: str) -> Marked:
+    reading = _Reading()
     try:
-        tree = _parser().parse(text, start=start)
+        made = reading.transform(_tree(text, start))
     except UnexpectedInput as error:
         raise _syntax(error, text) from error
-    made = _Reading().transform(tree)
-    return made if isinstance(made, Marked) else _of_token(made)
+    except VisitError as error:
+        if isinstance(error.orig_exc, Problem):
+            raise error.orig_exc from error
+        raise
+    return once(bounded(_made(made)), reading.repeated)
+
+
+def _tree(text: str, start: str) -> Any:
+    """Raises UnexpectedInput, or Malformed(criteria_size) before more is kept in memory than a document may hold."""
+    parsing = _parser().parse_interactive(text, start=start)
+    depth = 0
+    for number, token in enumerate(parsing.iter_parse()):
+        depth += (token.type in _OPENING) - (token.type in _CLOSING)
+        if depth > DEEPEST:
+            raise too_deep(_place(token))
+        if number > MOST_TOKENS:
+            raise too_many(_place(token))
+    return parsing.feed_eof()  # type: ignore[no-untyped-call]
 
 
 @cache
@@ -67,41 +105,70 @@ def _syntax(error: UnexpectedInput, text: str) -> Malformed:
         wanted, found = error.accepts or error.expected, str(error.token) or "the end"
         line, column = (-1, -1) if error.token.type == "$END" else (error.line, error.column)
     elif isinstance(error, UnexpectedCharacters):
-        wanted, found = error.allowed or set(), text.splitlines()[error.line - 1][error.column - 1 :][:1]
+        wanted, found = error.allowed or set(), text.split("\n")[error.line - 1][error.column - 1 :][:1]
         line, column = error.line, error.column
     else:
         assert isinstance(error, UnexpectedEOF)
         wanted, found, line, column = set(error.expected), "the end", -1, -1
     if line < 1:
         line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
-    fits = sorted({_SAID.get(name, name.lower().strip("_")) for name in wanted if not name.startswith("__")})
-    return Malformed(
+    fits = sorted({_said(name) for name in wanted if not name.startswith("__")})
+    return unreadable(
         "criteria_syntax",
-        f"line {line}, column {column}: {found!r} does not fit here",
-        field=f"line {line}",
-        remedy=f"write {', '.join(_symbol(name) for name in fits)}" if fits else "see docs/criteria.md",
-        extra={"line": line, "column": column},
+        f"{found!r} does not fit here",
+        Mark(line, column),
+        f"write {_or(fits)}" if fits else "see docs/criteria.md",
     )
 
 
-def _symbol(name: str) -> str:
-    names = {"lpar": "(", "rpar": ")", "lsqb": "[", "rsqb": "]", "lbrace": "{", "rbrace": "}", "comma": ",", "colon": ":",
-             "equal": "=", "slash": "/", "star": "*"}  # fmt: skip
-    return names.get(name, name)
+_SYMBOLS = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}", "COMMA": ",", "COLON": ":",
+            "EQUAL": "=", "SLASH": "/", "STAR": "*"}  # fmt: skip
+
+
+def _said(name: str) -> str:
+    """A terminal of the grammar as people know it: what it is, or the sign or word itself."""
+    return _SAID.get(name) or f"`{_SYMBOLS.get(name, name.lower().strip('_'))}`"
+
+
+def _or(what: Sequence[str]) -> str:
+    return " or ".join(part for part in (", ".join(what[:-1]), what[-1]) if part)
+
+
+def _place(token: Token) -> Mark:
+    return Mark(token.line or 1, token.column or 1)
 
 
 def _of_token(token: Token) -> Marked:
-    mark = Mark(token.line or 1, token.column or 1)
+    mark = _place(token)
     if token.type == "QUANTITY":
         number, unit = str(token).split(None, 1)
-        return Marked({"value": Marked(float(number), mark), "unit": Marked(unit.strip("'"), mark)}, mark)
+        return Marked({"value": Marked(float(number), mark), "unit": Marked(_unit(unit, mark), mark)}, mark)
     if token.type == "STRING":
-        return Marked(json.loads(str(token)), mark)
+        return Marked(_text(str(token), mark), mark)
     if token.type in ("TRUE", "FALSE"):
         return Marked(token.type == "TRUE", mark)
     if token.type in ("NUMBER", "INT"):
-        return Marked(float(token) if token.type == "NUMBER" else int(token), mark)
+        return Marked(float(token) if token.type == "NUMBER" else whole_number(str(token), mark), mark)
     return Marked(str(token), mark)
+
+
+def _unit(written: str, mark: Mark) -> str:
+    if written.startswith("'"):
+        return written[1:-1]
+    return _text(written, mark) if written.startswith('"') else written
+
+
+def _text(written: str, mark: Mark) -> str:
+    """A text in quotes, with the escapes of JSON."""
+    try:
+        return sound_text(str(json.loads(written, strict=False)), mark)
+    except json.JSONDecodeError as error:
+        raise unreadable(
+            "criteria_syntax",
+            f"{error.msg} in {written[:40]}",
+            mark,
+            'write \\" for a quote and \\\\ for a backslash',
+        ) from error
 
 
 def _made(item: Marked | Token) -> Marked:
@@ -126,17 +193,27 @@ class _Argument:
 
 
 @v_args(meta=True)
-class _Reading(Transformer[Token, Any]):
-    """Every rule to a marked value, an argument, or a list of them."""
+class _Reading(Transformer_NonRecursive[Token, Any]):
+    """Every rule to a marked value, an argument, or a list of them. `repeated` are the names given more than once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repeated: list[Repeated] = []
+
+    def _put(self, facts: dict[str, Marked], given: Iterable[tuple[str, Marked]]) -> None:
+        for name, value in given:
+            first = facts.setdefault(name, value)
+            if first is not value:
+                self.repeated.append(Repeated(name, first, value.mark))
 
     def set(self, meta: Meta, parts: Sequence[Any]) -> Marked:
         id_, version, title, *rest = parts
         document = {"id": _of_token(id_), "version": _of_token(version), "title": title}
         options = rest.pop(0) if rest and isinstance(rest[0], dict) else {}
-        document |= options
         phases = [value for kind, value in rest if kind == "phase"]
         criteria = [value for kind, value in rest if kind == "criterion"]
         document |= {"phases": Marked(phases, _mark(meta)), "criteria": Marked(criteria, _mark(meta))}
+        self._put(document, options.items())
         return Marked(document, _mark(meta))
 
     def title(self, meta: Meta, parts: Sequence[Token]) -> Marked:
@@ -144,8 +221,9 @@ class _Reading(Transformer[Token, Any]):
 
     def phase(self, meta: Meta, parts: Sequence[Any]) -> tuple[str, Marked]:
         id_, title, *options = parts
-        facts = options[0] if options else {}
-        return "phase", Marked({"id": _of_token(id_), "title": title, **facts}, _mark(meta))
+        facts = {"id": _of_token(id_), "title": title}
+        self._put(facts, options[0].items() if options else ())
+        return "phase", Marked(facts, _mark(meta))
 
     def criterion(self, meta: Meta, parts: Sequence[Any]) -> tuple[str, Marked]:
         id_, title, *rest = parts
@@ -154,28 +232,27 @@ class _Reading(Transformer[Token, Any]):
             facts["clause"] = _of_token(rest.pop(0))
         phase, kind, arguments, *more = rest
         facts |= {"phase": _of_token(phase), "kind": _of_token(kind)}
-        facts |= self._named(arguments, "signal")
-        for name, value in more:
-            facts[name] = value
+        self._put(facts, self._named(arguments, "signal"))
+        self._put(facts, more)
         return "criterion", Marked(facts, _mark(meta))
 
     def part(self, meta: Meta, parts: Sequence[Any]) -> tuple[str, Marked]:
         name, arguments = parts
-        return str(name), Marked(self._named(arguments, "rule"), _mark(meta))
+        facts: dict[str, Marked] = {}
+        self._put(facts, self._named(arguments, "rule"))
+        return str(name), Marked(facts, _mark(meta))
 
     @staticmethod
-    def _named(arguments: Sequence[Any], first: str) -> dict[str, Marked]:
-        """A value without a name may stand first: the signal of a kind, the rule of a decision."""
-        facts = {}
-        for item in arguments:
-            if isinstance(item, _Argument):
-                facts[str(item.name)] = item.value
-            else:
-                facts[first] = _made(item)
-        return facts
+    def _named(arguments: Sequence[Any], first: str) -> list[tuple[str, Marked]]:
+        """A value without a name is the signal of a kind, the rule of a decision."""
+        return [
+            (str(item.name), item.value) if isinstance(item, _Argument) else (first, _made(item)) for item in arguments
+        ]
 
     def options(self, _meta: Meta, parts: Sequence[_Argument]) -> dict[str, Marked]:
-        return {str(item.name): item.value for item in parts}
+        facts: dict[str, Marked] = {}
+        self._put(facts, self._named(parts, ""))
+        return facts
 
     def arguments(self, _meta: Meta, parts: Sequence[Any]) -> list[Any]:
         return list(parts)
@@ -187,7 +264,7 @@ class _Reading(Transformer[Token, Any]):
         return Marked([_made(item) for item in parts], _mark(meta))
 
     def record(self, meta: Meta, parts: Sequence[_Argument]) -> Marked:
-        return Marked({str(item.name): item.value for item in parts}, _mark(meta))
+        return Marked(self.options(meta, parts), _mark(meta))
 
     def interval(self, meta: Meta, parts: Sequence[Token]) -> Marked:
         return Marked({"after": _of_token(parts[0]), "upto": _of_token(parts[1])}, _mark(meta))

@@ -1,4 +1,4 @@
-"""A criteria set, a criterion, a signal or a formula in the text form; reading it again gives the same model (V-5)."""
+"""A criteria set in YAML, and a set, a criterion, a signal or a formula in the text form; reading it again gives the same model (V-5)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from services.verification.domain.criteria import formulas, parts
@@ -14,6 +15,8 @@ from services.verification.domain.criteria import formulas, parts
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*(\.[A-Za-z0-9_]+)+")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNIT = re.compile(r"[A-Za-z%][A-Za-z0-9%]*([./][A-Za-z%][A-Za-z0-9%-]*)*")
+_NOT_APOSTROPHES = re.compile(r"['\n\r]")
+_OTHER_BREAKS = re.compile("[\r\x85\u2028\u2029]")
 _KEYWORDS = frozenset(
     {
         *("criteria", "version", "phase", "criterion", "clause", "in", "not", "abs", "linear", "constant", "rise"),
@@ -22,6 +25,24 @@ _KEYWORDS = frozenset(
     }
 )
 _HEAD = ("id", "clause", "title", "phase", "kind", "decision", "quality")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts with line breaks other than a line feed are written as escapes: YAML reads them as blanks or line feeds otherwise."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _OTHER_BREAKS.search(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def set_yaml(criteria: Any) -> str:
+    """The whole set as YAML, defaults left out; ends with a newline."""
+    document = criteria.model_dump(mode="json", exclude_defaults=True)
+    return str(yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=140))
 
 
 def set_text(criteria: Any) -> str:
@@ -53,8 +74,14 @@ def kind_text(criterion: Any) -> str:
 
 
 def quantity_text(quantity: parts.Quantity | parts.Constant) -> str:
-    unit = quantity.unit if _UNIT.fullmatch(quantity.unit) else f"'{quantity.unit}'"
-    return f"{_number(quantity.value)} {unit}"
+    return f"{_number(quantity.value)} {_unit(quantity.unit)}"
+
+
+def _unit(unit: str) -> str:
+    """A unit that is no plain word in apostrophes; one with an apostrophe or a line break in it as quoted text."""
+    if _UNIT.fullmatch(unit):
+        return unit
+    return json.dumps(unit, ensure_ascii=False) if _NOT_APOSTROPHES.search(unit) else f"'{unit}'"
 
 
 def signal_text(signal: Any) -> str:

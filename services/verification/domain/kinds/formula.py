@@ -319,7 +319,7 @@ def formula_lane(criterion: Any, measures: Measures) -> Lane:
     def duration(quantity: Any, field: str) -> int:
         return 0 if quantity.value == 0 else measures.duration(quantity, field)
 
-    steps = steps_of(formula, duration, once=scope is Scope.FIRST)
+    steps = steps_of(formula, duration, once=scope is Scope.FIRST, where=measures.place("of"))
     try:
         looks = spans(steps, None)
     except ValueError:
