@@ -13,7 +13,7 @@ from services.verification.domain.baselines import subject_of, values_by_subject
 from services.verification.domain.computed import signal_of
 from services.verification.domain.criteria.earlier import ComparePrevious
 from services.verification.domain.criteria.parts import Quantity, Title
-from services.verification.domain.decisions import SIMPLE, DecisionPlan, guard_of_probability
+from services.verification.domain.decisions import SIMPLE, DecisionPlan, agreed_uncertainty, guard_of_probability
 from services.verification.domain.entries import ENTERED, EnteredPlan, compile_entered
 from services.verification.domain.kinds.lanes import Kind, Lane
 from services.verification.domain.kinds.registry import lane_of
@@ -272,15 +272,29 @@ class _SignalMeasures:
             raise Invalid("criteria_horizon", "a duration must be positive", field=where, remedy="give at least 1 us")
         return micros
 
-    def guard(self, *, from_registry: bool = True, unit: str | None = None, band: float | None = None) -> float:
+    def guard(
+        self,
+        *,
+        from_registry: bool = True,
+        unit: str | None = None,
+        band: float | None = None,
+        moving: bool = False,
+    ) -> float:
         decision = self._criterion.decision
         if decision.rule == "simple":
             return 0.0
+        if moving and decision.rule == "min_probability":
+            raise Invalid(
+                "criteria_decision_rule",
+                "two limits whose distance moves with the signal have no one width for a probability of conformity",
+                field=self.place("decision.rule"),
+                remedy="use simple, guard_band or four_level, or give the tolerance as a quantity",
+            )
         expanded, factor, source = self._uncertainty(from_registry=from_registry, unit=unit)
         width = float(decision.multiplier * expanded)
         if decision.rule == "min_probability":
             width = self._probable(decision.probability, expanded / factor, band)
-        self._decision = DecisionPlan(decision.rule, expanded, factor, width, band, source)
+        self._decision = DecisionPlan(decision.rule, 0.0 if moving else expanded, factor, width, band, source)
         return 0.0 if decision.rule == "four_level" else width
 
     def _uncertainty(self, *, from_registry: bool, unit: str | None) -> tuple[float, float, str]:
@@ -288,8 +302,11 @@ class _SignalMeasures:
         decision, known = self._criterion.decision, self._signal.uncertainty
         where = self.place("decision.uncertainty")
         if decision.uncertainty is not None:
-            expanded = convert(decision.uncertainty, unit or interval_unit(self.unit), where, difference=True)
-            return float(expanded * self._back(unit)), decision.coverage_factor, "criterion"
+            return (
+                agreed_uncertainty(decision.uncertainty, unit or self.unit, where),
+                decision.coverage_factor,
+                "criterion",
+            )
         if from_registry and known is not None:
             return float(known.expanded), known.coverage_factor, known.source
         raise Invalid(
@@ -324,11 +341,6 @@ class _SignalMeasures:
                 remedy=f"use {fits}",
             )
         return replace(self._decision, expanded=0.0) if kind in _TIMES else self._decision
-
-    def _back(self, unit: str | None) -> float:
-        if unit is not None or interval_unit(self.unit) == self.unit:
-            return 1.0
-        return conversion_between(interval_unit(self.unit), self.unit, self._where, difference=True).factor
 
     def factor(self, unit: str, per_second: bool, field: str) -> float:
         source = interval_unit(self.unit)
