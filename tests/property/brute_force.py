@@ -171,7 +171,10 @@ def hold(signal: Signal, phase: Phase, low: float, high: float, duration: int) -
             best = max(best, min(known))
     in_band = _longest([(a, b) for a, b, v in pieces if v is not None and inside(v, low, high) >= 0])
     maybe = _longest([(a, b) for a, b, v in pieces if v is None or inside(v, low, high) >= 0])
-    return Expected(best if best > -math.inf else None, maybe < duration, time_margin=in_band - duration)
+    proven = maybe < duration
+    if best == -math.inf:
+        return Expected(None, proven, answered=proven, time_margin=in_band - duration)
+    return Expected(best, proven, time_margin=in_band - duration)
 
 
 def _longest(pieces: Sequence[tuple[int, int]]) -> int:

@@ -5,6 +5,7 @@ A signal of several channels has a value at every instant of any of them at whic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,8 +115,15 @@ def compile_balance(criterion: Balance, channels: Channels, where: str) -> Signa
 
 def convert(quantity: model.Quantity, unit: str, where: str, *, difference: bool) -> float:
     """A quantity's value in `unit`. Raises Invalid(criteria_unit)."""
-    conversion = conversion_between(quantity.unit, unit, where, difference=difference)
-    return quantity.value * conversion.factor + conversion.offset
+    value = conversion_between(quantity.unit, unit, where, difference=difference).of(quantity.value)
+    if not math.isfinite(value):
+        raise Invalid(
+            "criteria_unit",
+            f"{quantity.value:g} {quantity.unit} is more than a number in {unit} can hold",
+            field=where,
+            remedy="give a smaller number",
+        )
+    return value
 
 
 def conversion_between(source: str, target: str, where: str, *, difference: bool) -> units.Conversion:

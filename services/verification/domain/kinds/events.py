@@ -35,6 +35,7 @@ from shared.kernel.times import SECOND
 AT_LEAST, AT_MOST = PARAMS, PARAMS + 1
 HAS, LAST_T, LAST_U, EVENTS, GOOD, TIME, FIRST_AT, LAST_AT, BAD_AT = range(STATE, STATE + 9)
 FIRST, LAST, BAD = 0, 1, 2
+NONE_ASKED = -1
 
 
 @compiled
@@ -104,8 +105,9 @@ def events_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, 
 def judge_count(view: View) -> Judgement:
     """The number can only grow: with `at_least` alone the margin can only rise, and with `at_most` it is bounded from above."""
     found, least, most = int(view.n[EVENTS]), int(view.q[AT_LEAST]), int(view.q[AT_MOST])
+    below = math.inf if least == NONE_ASKED else float(found - least)
     above = math.inf if most == FAR else float(most - found)
-    margin = min(float(found - least), above)
+    margin = min(below, above)
     proof = int(view.n[PROOF])
     low = margin if view.closed or most == FAR else -math.inf
     return Judgement(
@@ -177,7 +179,7 @@ MTBF = _kind("mtbf", judge_mtbf)
 
 
 def count_lane(criterion: Any, _measures: Measures) -> Lane:
-    least = 0 if criterion.at_least is None else criterion.at_least
+    least = NONE_ASKED if criterion.at_least is None else criterion.at_least
     most = FAR if criterion.at_most is None else criterion.at_most
     size = most if criterion.at_least is None else least
     return Lane(floats=(0.0, 0.0, 0.0), ints=(least, most, 0), unit="1", tolerance=float(size) if size else None)
