@@ -21,6 +21,7 @@ from services.verification.domain.phases import ConditionPlan, compile_condition
 from services.verification.domain.signals import (
     Channels,
     SignalPlan,
+    arbitrary_zero,
     channels_of,
     conversion_between,
     convert,
@@ -32,7 +33,7 @@ from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid
 from shared.kernel.times import Micros, to_rfc3339
 
-ENGINE = "pilotline-evaluator/2"
+ENGINE = "pilotline-evaluator/3"
 """Part of every result digest: raised whenever a result could differ."""
 
 MEMORY_LIMIT = 64 * 1024 * 1024
@@ -350,15 +351,19 @@ class _SignalMeasures:
         return scale * conversion_between(source, unit, f"{self._where}.{field}", difference=True).factor
 
     def integral_factor(self, unit: str, field: str) -> float:
+        self.demand_true_zero("an integral", "signal", "take the difference to a level first")
         source = interval_unit(self.unit)
-        if source != self.unit and not self._signal.difference:
+        scale = conversion_between(self.unit, source, self.place(field), difference=True).factor
+        return scale * conversion_between(f"({source}).s", unit, self.place(field), difference=True).factor
+
+    def demand_true_zero(self, what: str, field: str, remedy: str) -> None:
+        if arbitrary_zero(self.unit) and not self._signal.difference:
             raise Invalid(
                 "criteria_unit",
-                f"an integral of values in {self.unit}, whose zero is arbitrary, has no meaning",
-                field=self.place("signal"),
-                remedy="take the difference to a level first",
+                f"{what} of values in {self.unit}, whose zero is arbitrary, has no meaning",
+                field=self.place(field),
+                remedy=remedy,
             )
-        return conversion_between(f"({self.unit}).s", unit, self.place(field), difference=True).factor
 
     def total(self, quantity: Any, unit: str, field: str) -> float:
         return convert(quantity, unit, self.place(field), difference=True)
@@ -399,13 +404,7 @@ class _SignalMeasures:
         return convert(self._baseline, self.unit, self._where, difference=difference or self._signal.difference)
 
     def ratio(self, quantity: Any, field: str) -> float:
-        if not self._signal.difference and interval_unit(self.unit) != self.unit:
-            raise Invalid(
-                "criteria_unit",
-                f"a ratio of values in {self.unit}, whose zero is arbitrary, has no meaning",
-                field=self.place("relation"),
-                remedy="compare by difference, or use a channel in K",
-            )
+        self.demand_true_zero("a ratio", "relation", "compare by difference, or use a channel in K")
         return self.total(quantity, "1", field)
 
     def slots(self, window: Micros) -> int:

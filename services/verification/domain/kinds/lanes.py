@@ -78,6 +78,9 @@ class Measures(Protocol):
     def integral_factor(self, unit: str, field: str) -> float:
         """What brings the signal's unit times seconds to `unit`. Raises Invalid where the signal's zero is arbitrary."""
 
+    def demand_true_zero(self, what: str, field: str, remedy: str) -> None:
+        """Raises Invalid(criteria_unit) where values are levels in a unit whose zero is arbitrary: `what` has no meaning for them."""
+
     def total(self, quantity: Any, unit: str, field: str) -> float:
         """A total or difference in `unit`."""
 

@@ -103,6 +103,9 @@ def statistics_lane(criterion: Any, measures: Measures) -> Lane:
                 specs[side] = measures.limit(getattr(criterion, name), name)
     elif code == SD:
         low, high = spread_limits(criterion, measures)
+    elif code == RMS:
+        demand_size(measures)
+        low, high = limits(criterion, measures)
     else:
         low, high = limits(criterion, measures)
     slots = 0
@@ -117,6 +120,13 @@ def statistics_lane(criterion: Any, measures: Measures) -> Lane:
         tolerance=tolerance(low, high),
         slots=slots,
         window=window,
+    )
+
+
+def demand_size(measures: Measures) -> None:
+    """Raises Invalid(criteria_unit) for a root mean square of levels whose zero is arbitrary."""
+    measures.demand_true_zero(
+        "a root mean square", "statistic", "take sd, the difference to a level first, or a channel in K"
     )
 
 
