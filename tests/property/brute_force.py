@@ -247,10 +247,10 @@ def sliding(
     min_count: int,
     value: Callable[[Sequence[Sample]], float | None],
 ) -> Expected:
-    """(t - W, t] for every sample t with t - W >= s."""
+    """(t - W, t] for every instant t with a sample and t - W >= s, all samples of an instant in it."""
     marks = [phase.start, *(t for t, _ in samples)]
     for i, (t, _) in enumerate(samples):
-        if t - length < phase.start:
+        if t - length < phase.start or (i + 1 < len(samples) and samples[i + 1][0] == t):
             continue
         window = [sample for sample in samples[: i + 1] if sample[0] > t - length]
         missing = any(b - a > windows.gap and b > t - length for a, b in pairwise(marks[: i + 2]))

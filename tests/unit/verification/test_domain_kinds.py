@@ -9,6 +9,7 @@ import pytest
 
 from services.verification.domain.check import check
 from services.verification.domain.outcomes import Outcome
+from services.verification.domain.rebuilding import rebuild
 from tests.unit.verification.building import (
     NAN,
     SECOND,
@@ -246,6 +247,19 @@ def test_a_sliding_window_is_open_at_its_start() -> None:  # conventions: (1 s, 
     state = verdict(criterion, [9, 9, 1, 2])
     assert [state.margin, state.worst_at] == [4.0, 2 * SECOND]  # (9 + 1)/2 at 2 s; 9 at 1 s is no window yet
     assert verdict(criterion | {"window": seconds(3)}, [4, 1, 3, 8]).worst_value == 4.0  # of 1, 3 and 8
+
+
+def test_a_sliding_window_holds_every_sample_of_its_last_instant() -> None:  # V-6, conventions: (106 + 98)/2, not 106
+    rows = [(0, 100.0), (1, 100.0), (2, 106.0), (2, NAN), (2, 98.0), (3, 100.0)]
+
+    def judged(criterion: dict[str, Any]) -> float | None:
+        plan = plan_of({"signal": "one.x"} | criterion)
+        return rebuild(plan, [begun(), ended(5)], [one(rows)]).result().criteria[0].margin
+
+    mean = {"kind": "window_statistics", "statistic": "mean", "windows": "sliding", "window": seconds(1)}
+    assert judged(mean | {"high": kpa(103)}) == 1.0
+    rate = {"kind": "rate_of_change", "window": seconds(2), "high": {"value": 3, "unit": "kPa/s"}}
+    assert judged(rate) == pytest.approx(1.0)  # from 100 at 1 s to 106 and 98 at 2 s: 2 kPa/s
 
 
 def test_tumbling_windows_are_judged_when_they_fit_the_phase() -> None:
