@@ -109,17 +109,18 @@ def _compare(item: formulas.Compare, draft: Draft, unit: str, where: str) -> Nod
     # `<` is the negation of `>=`: at equality its margin is just below zero.
     first, second = (right, left) if item.op in ("<=", ">") else (left, right)
     slack = Node((*first.program, *second.program, (SUBTRACT, 0.0)), left.unit, 0.0)
-    slack = _scaled(item, slack, unit, where)
+    slack = _scaled(item, slack, unit, where, span=left.difference)
     return _negated(slack) if item.op in ("<", ">") else slack
 
 
-def _scaled(item: formulas.Compare, slack: Node, unit: str, where: str) -> Node:
+def _scaled(item: formulas.Compare, slack: Node, unit: str, where: str, *, span: bool) -> Node:
+    """`span` says that the limit is one of a difference, so that its size is too."""
     if unit != "1" or commensurable(slack.unit, "1"):
         return in_unit(slack, unit, where)
     if item.scale is not None:
         one = abs(convert(item.scale, slack.unit, f"{where}.scale", difference=True))
     elif isinstance(item.right, parts.Quantity):
-        one = abs(convert(item.right, slack.unit, f"{where}.right", difference=interval_unit(slack.unit) == slack.unit))
+        one = abs(convert(item.right, slack.unit, f"{where}.right", difference=span))
     else:
         one = 0.0
     if one == 0.0:

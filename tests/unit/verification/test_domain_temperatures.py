@@ -116,6 +116,12 @@ def test_a_constant_in_kelvin_is_a_level_beside_a_level() -> None:  # V-6: 20 Ce
     assert verdict_of(below) == pytest.approx(1.0)
 
 
+def test_the_size_of_a_difference_is_that_of_its_limit() -> None:  # V-7: 5 K less 2.5 K over 5 K, beside kPa over kPa
+    apart = {"op": "<=", "left": less(T, constant(17.5, "Cel")), "right": kelvin(5)}
+    mixed = {"kind": "condition", "of": {"op": "and", "of": [apart, {"op": "<=", "left": "one.x", "right": kpa(10)}]}}
+    assert verdict_of(mixed) == pytest.approx(0.5)
+
+
 def test_units_with_a_true_zero_are_added_freely() -> None:  # V-6
     assert verdict({"kind": "band", "signal": plus("one.x", "one.x"), "high": kpa(5)}, [2]).margin == 1.0
 
