@@ -889,9 +889,9 @@ FORMULAS = (
     ),
     Mutant(
         "limit-converted-as-a-difference",
-        DOMAIN + "conditions.py",
-        "difference=left.difference)",
-        "difference=True)",
+        DOMAIN + "signals.py",
+        "where, difference=value.difference)",
+        "where, difference=True)",
         BY_HAND + "conditions.py::test_dimensions_that_differ_give_shares",
     ),
 )

@@ -27,6 +27,7 @@ from services.verification.domain.signals import (
     demand_meaning,
     in_unit,
     interval_unit,
+    limit_of,
     plan_of,
 )
 from shared.contracts.registry import Channel, ChannelKind
@@ -102,8 +103,7 @@ def _compare(item: formulas.Compare, draft: Draft, unit: str, where: str) -> Nod
     left = compile_node(item.left, draft, f"{where}.left")
     if isinstance(item.right, parts.Quantity):
         demand_meaning(left, f"{where}.left")
-        limit = convert(item.right, left.unit, f"{where}.right", difference=left.difference)
-        right = Node(((CONSTANT, limit),), left.unit, left.weight)
+        right = Node(((CONSTANT, limit_of(left, item.right, f"{where}.right")),), left.unit, left.weight)
     else:
         left, right = compared(left, compile_node(item.right, draft, f"{where}.right"), f"{where}.right")
     # `<` is the negation of `>=`: at equality its margin is just below zero.

@@ -26,6 +26,7 @@ from services.verification.domain.signals import (
     conversion_between,
     convert,
     interval_unit,
+    limit_of,
 )
 from shared.contracts.lifecycle import Baseline
 from shared.contracts.registry import Stream
@@ -261,7 +262,7 @@ class _SignalMeasures:
         self.gap = signal.max_age if demanded is None else self.duration(demanded, "quality.max_gap")
 
     def limit(self, quantity: Any, field: str) -> float:
-        return convert(quantity, self.unit, f"{self._where}.{field}", difference=self._signal.difference)
+        return limit_of(self._signal, quantity, self.place(field))
 
     def span(self, quantity: Any, field: str) -> float:
         return convert(quantity, self.unit, f"{self._where}.{field}", difference=True)

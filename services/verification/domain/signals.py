@@ -49,12 +49,16 @@ class SignalPlan:
     inputs: tuple[Input, ...]
     program: tuple[Operation, ...]
     unit: str
-    difference: bool
+    weight: float | None
     period: float
     uncertainty: Uncertainty | None
     bounds: tuple[float | None, float | None] | None = None
     outputs: int = 1  # values that the program leaves
     instants: bool = False  # one point at an instant, however many samples of one channel there are at it
+
+    @property
+    def difference(self) -> bool:
+        return self.weight == 0.0
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -171,6 +175,16 @@ def demand_meaning(node: Node, where: str) -> None:
         raise _meaningless(f"the zero of {node.unit}, which is arbitrary, is in it {node.weight:g} times", where)
 
 
+def limit_of(value: Node | SignalPlan, quantity: model.Quantity, where: str) -> float:
+    """A limit of a value, in its unit: a level of a level, a difference of a difference. Raises Invalid(criteria_unit)."""
+    limit = convert(quantity, value.unit, where, difference=value.difference)
+    if value.weight not in (None, 0.0, 1.0) and arbitrary_zero(quantity.unit):
+        raise _meaningless(
+            f"what has a limit in {quantity.unit} counts the zero of {value.unit} {value.weight:g} times", where
+        )
+    return limit
+
+
 def _meaningless(detail: str, where: str) -> Invalid:
     return Invalid(
         "criteria_unit",
@@ -196,7 +210,7 @@ def plan_of(key: str, node: Node, draft: Draft, *, plain: bool) -> SignalPlan:
         inputs=tuple(draft.inputs),
         program=() if plain else node.program,
         unit=node.unit,
-        difference=node.difference,
+        weight=node.weight,
         period=1.0 / rate,
         uncertainty=draft.sources[0][1].uncertainty if plain else None,
         bounds=(draft.sources[0][1].low, draft.sources[0][1].high) if plain else None,

@@ -122,6 +122,19 @@ def test_the_size_of_a_difference_is_that_of_its_limit() -> None:  # V-7: 5 K le
     assert verdict_of(mixed) == pytest.approx(0.5)
 
 
+def test_a_sum_of_levels_in_kelvin_has_a_limit_in_kelvin() -> (
+    None
+):  # V-8: 300 K - 293.15 K counts the zero of Cel -1 times
+    signal = linear((1, constant(300)), (-1, T))
+    assert verdict({"kind": "band", "signal": signal, "high": kelvin(10)}, [1]).margin == pytest.approx(3.15)
+    for criterion, field in (
+        ({"kind": "band", "signal": signal, "high": celsius(10)}, "high"),
+        ({"kind": "count", "at_most": 1, "event": {"op": "<=", "left": signal, "right": celsius(10)}}, "event.right"),
+    ):
+        [finding] = check(criteria_of(criterion), STREAMS).findings
+        assert (finding.code, finding.field) == ("criteria_unit", f"criteria[0].{field}")
+
+
 def test_units_with_a_true_zero_are_added_freely() -> None:  # V-6
     assert verdict({"kind": "band", "signal": plus("one.x", "one.x"), "high": kpa(5)}, [2]).margin == 1.0
 
