@@ -1,12 +1,14 @@
-"""UCUM units: parsed by `ucumvert`, converted by Pint, never with an offset for differences.
+"""UCUM units: parsed by `ucumvert`, converted by Pint in rational numbers, never with an offset for differences.
 
 A quantity kind that ends in `_difference` or `_rate` (and every compound unit) is an interval: 5 Cel of difference are 5 K.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -18,13 +20,15 @@ MOST_EXPONENT = 99
 _TINIEST, _HUGEST = 1e-200, 1e200  # of a unit in base units: beyond them values leave the range of a double
 _NAMED = re.compile(r"\{[^}]*\}|\[[^\]]*\]")  # annotations and bracketed names may hold any digits
 _EXPONENT = re.compile(r"(?<=[A-Za-z*^%'\"_])[+-]?([0-9]+)")
-_SPAN = 1e6  # a wide span, so that subtracting the offset costs no digits of the factor
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """`value_in_target = value * factor + offset`, in binary64, one multiplication and one addition."""
+    """`value_in_target = value * factor + offset`, in binary64, one multiplication and one addition. `ratio` and `zero` are the two
+    before they were rounded."""
 
+    ratio: Fraction
+    zero: Fraction
     factor: float
     offset: float
 
@@ -32,12 +36,16 @@ class Conversion:
     def is_identity(self) -> bool:
         return self.factor == 1.0 and self.offset == 0.0
 
+    def of(self, value: float) -> float:
+        """A written number, converted exactly and rounded once: 4.35 bar are 435 kPa, not a little less. Infinite where it is too large."""
+        return _rounded(Fraction(repr(value)) * self.ratio + self.zero)
+
 
 @lru_cache(maxsize=1)
 def _registry() -> Any:
     from ucumvert import PintUcumRegistry
 
-    return PintUcumRegistry()
+    return PintUcumRegistry(non_int_type=Fraction)
 
 
 @lru_cache(maxsize=4096)
@@ -112,10 +120,10 @@ def conversion(source: str, target: str, *, difference: bool = False) -> Convers
     """How to bring a value from `source` to `target` (UCUM codes).
 
     `difference` treats both as intervals, so that Cel to K has no offset. Raises Invalid(unit_unknown) for a code that does not
-    parse and Invalid(unit_incommensurable) for units of different dimensions.
+    parse and Invalid(unit_incommensurable) for units of different dimensions, or where no factor leads from one to the other (dB).
     """
     if source == target:
-        return Conversion(1.0, 0.0)
+        return Conversion(Fraction(1), Fraction(0), 1.0, 0.0)
     if not commensurable(source, target):
         raise Invalid(
             "unit_incommensurable",
@@ -123,21 +131,28 @@ def conversion(source: str, target: str, *, difference: bool = False) -> Convers
             field="unit",
             remedy=f"send the values in {target} or in a unit of the same dimension",
         )
-    zero = _convert(0.0, source, target)
-    factor = (_convert(_SPAN, source, target) - zero) / _SPAN
-    return Conversion(_tidy(factor), 0.0 if difference else _tidy(zero))
+    try:
+        zero = _convert(0, source, target)
+        ratio = _convert(1, source, target) - zero
+    except TypeError as error:  # a logarithm has no rational value
+        raise Invalid(
+            "unit_incommensurable",
+            f"{source} and {target} are not proportional: one of them is logarithmic",
+            field="unit",
+            remedy=f"send the values in {target}",
+        ) from error
+    zero = Fraction(0) if difference else zero
+    return Conversion(ratio, zero, _rounded(ratio), _rounded(zero))
 
 
-def _convert(value: float, source: str, target: str) -> float:
+def _convert(value: int, source: str, target: str) -> Fraction:
     from_, to = _quantity(source), _quantity(target)
-    quantity = _registry().Quantity(value * from_.magnitude, from_.units)
-    return float(quantity.to(to.units).magnitude) / float(to.magnitude)
+    quantity = _registry().Quantity(value * Fraction(from_.magnitude), from_.units)
+    return Fraction(quantity.to(to.units).magnitude) / Fraction(to.magnitude)
 
 
-def _tidy(value: float) -> float:
-    """A factor of few digits found by floating point, so that kPa to Pa is 1000 and not 999.9999999999999."""
-    for digits in range(1, 10):
-        rounded = float(f"{value:.{digits}g}")
-        if abs(rounded - value) <= 1e-12 * abs(value):
-            return rounded
-    return value
+def _rounded(number: Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf

@@ -341,6 +341,13 @@ OVER_WINDOWS = (
         "if t - window <= start or",
         BY_HAND + "kinds.py::test_a_slope_is_the_least_squares_line_of_the_window",
     ),
+    Mutant(
+        "rate-judged-with-the-first-of-an-instant",
+        KIND + "rate.py",
+        "later < count and times[t0 + later] == t:",
+        "later < 0:",
+        BY_HAND + "kinds.py::test_a_sliding_window_holds_every_sample_of_its_last_instant",
+    ),
     Mutant("rate-one-sample-more", KIND + "rate.py", "size < min_count", "size <= min_count", RATE),
     Mutant("rate-proven-over-a-gap", KIND + "rate.py", "broken <= t - window:", "broken <= t:", RATE),
     Mutant("rate-gap-at-its-limit", KIND + "rate.py", "else latest) > gap:", "else latest) >= gap:", RATE),
@@ -429,6 +436,13 @@ OVER_WINDOWS = (
         "rn[ring + head] <= t - window",
         "rn[ring + head] < t - window",
         BY_HAND + "kinds.py::test_a_sliding_window_is_open_at_its_start",
+    ),
+    Mutant(
+        "sliding-judged-with-the-first-of-an-instant",
+        KIND + "statistics_sliding.py",
+        "later < count and times[t0 + later] == t:",
+        "later < 0:",
+        BY_HAND + "kinds.py::test_a_sliding_window_holds_every_sample_of_its_last_instant",
     ),
     Mutant(
         "sliding-first-window-left-out",
@@ -875,9 +889,9 @@ FORMULAS = (
     ),
     Mutant(
         "limit-converted-as-a-difference",
-        DOMAIN + "conditions.py",
-        "difference=left.difference)",
-        "difference=True)",
+        DOMAIN + "signals.py",
+        "where, difference=value.difference)",
+        "where, difference=True)",
         BY_HAND + "conditions.py::test_dimensions_that_differ_give_shares",
     ),
 )

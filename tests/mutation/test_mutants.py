@@ -29,7 +29,8 @@ def test_the_test_that_a_mutant_names_exists(mutant: Mutant) -> None:
 def test_every_part_of_the_evaluator_has_a_mutant() -> None:
     parts = [path for path in (DOMAIN / "kinds").glob("*.py") if path.stem not in WITHOUT_OPERATORS]
     parts += [
-        DOMAIN / f"{name}.py" for name in ("merging", "conditions", "groups", "arrivals", "evaluator", "rebuilding")
+        DOMAIN / f"{name}.py"
+        for name in ("signals", "merging", "conditions", "groups", "arrivals", "evaluator", "rebuilding")
     ]
     assert {path.relative_to(ROOT).as_posix() for path in parts} == {mutant.file for mutant in MUTANTS}
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)

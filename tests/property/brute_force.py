@@ -171,7 +171,10 @@ def hold(signal: Signal, phase: Phase, low: float, high: float, duration: int) -
             best = max(best, min(known))
     in_band = _longest([(a, b) for a, b, v in pieces if v is not None and inside(v, low, high) >= 0])
     maybe = _longest([(a, b) for a, b, v in pieces if v is None or inside(v, low, high) >= 0])
-    return Expected(best if best > -math.inf else None, maybe < duration, time_margin=in_band - duration)
+    proven = maybe < duration
+    if best == -math.inf:
+        return Expected(None, proven, answered=proven, time_margin=in_band - duration)
+    return Expected(best, proven, time_margin=in_band - duration)
 
 
 def _longest(pieces: Sequence[tuple[int, int]]) -> int:
@@ -244,10 +247,10 @@ def sliding(
     min_count: int,
     value: Callable[[Sequence[Sample]], float | None],
 ) -> Expected:
-    """(t - W, t] for every sample t with t - W >= s."""
+    """(t - W, t] for every instant t with a sample and t - W >= s, all samples of an instant in it."""
     marks = [phase.start, *(t for t, _ in samples)]
     for i, (t, _) in enumerate(samples):
-        if t - length < phase.start:
+        if t - length < phase.start or (i + 1 < len(samples) and samples[i + 1][0] == t):
             continue
         window = [sample for sample in samples[: i + 1] if sample[0] > t - length]
         missing = any(b - a > windows.gap and b > t - length for a, b in pairwise(marks[: i + 2]))

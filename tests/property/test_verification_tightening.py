@@ -156,3 +156,79 @@ def test_tighter_in_another_unit_and_more_criteria_are_allowed() -> None:  # V-1
         "decision": {"rule": "guard_band", "uncertainty": kpa(0.1)},
     }
     assert loosened(standard(KINDS[0]), adopted(tight, KINDS[1])) == ()
+
+
+def in_phases(names: str) -> CriteriaSet:
+    own = adopted(KINDS[0]).model_dump(mode="json")
+    known = {phase["id"]: phase for phase in own["phases"]}
+    further = {"id": "x", "title": TITLE, "starts_when": {"formula": HIGH}}
+    return CriteriaSet.model_validate(own | {"phases": [known.get(name, further) for name in names]})
+
+
+@pytest.mark.parametrize(
+    ("names", "field"),
+    [("xpq", "phases[x]"), ("pxq", "phases[x]"), ("pqx", "phases[x]"), ("qp", "phases[q]"), ("p", "phases[q]")],
+)
+def test_further_phases_and_another_order_are_named(
+    names: str, field: str
+) -> None:  # V-19, V-3: they move the boundaries
+    assert [item.field for item in loosened(standard(KINDS[0]), in_phases(names))] == [field]
+
+
+KELVIN = {"value": 278.15, "unit": "K"}
+CELSIUS = {"value": 5, "unit": "Cel"}
+APART = {"op": "difference", "of": ["fast.x", "fast.y"]}
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {"kind": "band", "signal": APART},
+        {"kind": "band", "signal": "fast.x"},
+        {"kind": "hold", "signal": APART, "duration": seconds(3)},
+        {"kind": "window_statistics", "signal": "fast.x", "statistic": "sd"},
+    ],
+)
+def test_a_limit_in_a_unit_of_another_zero_may_be_a_difference(
+    criterion: dict[str, Any],
+) -> None:  # V-19: 5 Cel apart are 5 K
+    found = loosened(standard(criterion | {"high": CELSIUS}), adopted(criterion | {"high": KELVIN}))
+    assert [item.field for item in found] == ["high"]
+
+
+def test_a_standard_deviation_is_a_difference_in_every_unit() -> None:  # V-19
+    spread = {"kind": "window_statistics", "signal": "fast.x", "statistic": "sd"}
+    asked = standard(spread | {"high": {"value": 2, "unit": "K"}})
+    assert loosened(asked, adopted(spread | {"high": {"value": 2, "unit": "Cel"}})) == ()
+
+
+@pytest.mark.parametrize("rule", ["guard_band", "four_level", "min_probability"])
+@pytest.mark.parametrize(
+    ("asked", "change", "field"),
+    [
+        ({"uncertainty": kpa(0.5)}, {"uncertainty": kpa(0.4)}, "uncertainty"),
+        ({}, {"uncertainty": kpa(0.5)}, "uncertainty"),
+        ({"uncertainty": kpa(0.5)}, {"uncertainty": None}, "uncertainty"),
+    ],
+)
+def test_a_smaller_or_another_uncertainty_is_named(
+    rule: str, asked: dict[str, Any], change: dict[str, Any], field: str
+) -> None:  # V-19, V-9
+    decision = {"rule": rule} | asked
+    found = loosened(standard(KINDS[0] | {"decision": decision}), adopted(KINDS[0] | {"decision": decision | change}))
+    assert [item.field for item in found] == [f"decision.{field}"]
+
+
+@pytest.mark.parametrize("rule", ["guard_band", "four_level"])
+def test_a_smaller_multiplier_is_named(rule: str) -> None:  # V-19, V-9
+    wide, narrow = ({"rule": rule, "uncertainty": kpa(0.5), "multiplier": m} for m in (1.0, 0.5))
+    found = loosened(standard(KINDS[0] | {"decision": wide}), adopted(KINDS[0] | {"decision": narrow}))
+    assert [item.field for item in found] == ["decision.multiplier"]
+    assert loosened(standard(KINDS[0] | {"decision": narrow}), adopted(KINDS[0] | {"decision": wide})) == ()
+
+
+@pytest.mark.parametrize("asked", [{"rule": "simple"}, {"rule": "guard_band", "uncertainty": kpa(0.5)}])
+def test_an_uncertainty_that_widens_the_limits_is_named(asked: dict[str, Any]) -> None:  # V-19, V-9
+    wide = {"rule": "guard_band", "uncertainty": kpa(-50)}
+    found = loosened(standard(KINDS[0] | {"decision": asked}), adopted(KINDS[0] | {"decision": wide}))
+    assert [item.field for item in found] == ["decision.uncertainty"]

@@ -263,8 +263,7 @@ def _comparison(text: str, channels: _Channels, place: str) -> tuple[str, str, f
     path, sign, number, unit = match.groups()
     channel_unit = _channel(path, channels, place)[1]
     _check_unit(unit, channel_unit, place)
-    factor = conversion(unit, channel_unit)
-    return path, sign, float(number) * factor.factor + factor.offset
+    return path, sign, conversion(unit, channel_unit).of(float(number))
 
 
 def _channel(path: str, channels: _Channels, place: str) -> tuple[ChannelRef, str]:

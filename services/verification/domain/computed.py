@@ -28,12 +28,13 @@ from services.verification.domain.signals import (
     Node,
     Operation,
     SignalPlan,
+    arbitrary_zero,
+    compared,
     compile_balance,
     compile_node,
     compile_signal,
     convert,
     in_unit,
-    interval_unit,
     plan_of,
 )
 from services.verification.domain.temporal import formula_signal
@@ -117,13 +118,14 @@ def setpoint_slack(criterion: SetpointBand, channels: Channels, where: str) -> S
     """Allowed less |x - setpoint|, in the unit of differences of the signal. A share is taken of the setpoint's size."""
     draft = Draft(channels)
     value = compile_node(criterion.signal, draft, f"{where}.signal")
-    setpoint = in_unit(compile_node(criterion.setpoint, draft, f"{where}.setpoint"), value.unit, f"{where}.setpoint")
+    setpoint = compile_node(criterion.setpoint, draft, f"{where}.setpoint")
+    value, setpoint = compared(value, setpoint, f"{where}.setpoint")
     away: Program = (*value.program, *setpoint.program, (SUBTRACT, 0.0), (ABSOLUTE, 0.0))
     if criterion.within is not None:
         allowed = convert(criterion.within, value.unit, f"{where}.within", difference=True)
         program: Program = (*away, (TIMES, -1.0), (PLUS, allowed))
     else:
-        if not value.difference and interval_unit(value.unit) != value.unit:
+        if arbitrary_zero(value.unit) and not value.difference:
             raise Invalid(
                 "criteria_unit",
                 f"a share of a setpoint in {value.unit}, whose zero is arbitrary, has no meaning",
@@ -133,7 +135,7 @@ def setpoint_slack(criterion: SetpointBand, channels: Channels, where: str) -> S
         share = criterion.fraction or 0.0
         program = (*setpoint.program, (ABSOLUTE, 0.0), (TIMES, share), *away, (SUBTRACT, 0.0))
     key = {"setpoint": criterion.model_dump(mode="json", include={"signal", "setpoint", "within", "fraction"})}
-    return plan_of(canonical_json(key).decode(), Node(program, value.unit, True), draft, plain=False)
+    return plan_of(canonical_json(key).decode(), Node(program, value.unit, 0.0), draft, plain=False)
 
 
 def uniformity_slack(criterion: Uniformity, channels: Channels, where: str) -> SignalPlan:
@@ -141,7 +143,7 @@ def uniformity_slack(criterion: Uniformity, channels: Channels, where: str) -> S
     draft = Draft(channels)
     nodes = [compile_node(place, draft, f"{where}.places[{k}]") for k, place in enumerate(criterion.places)]
     unit = nodes[0].unit
-    if any(not node.difference and interval_unit(node.unit) != node.unit for node in nodes):
+    if any(arbitrary_zero(node.unit) and not node.difference for node in nodes):
         raise Invalid(
             "criteria_unit",
             f"a share of a mean in {unit}, whose zero is arbitrary, has no meaning",
@@ -157,7 +159,7 @@ def uniformity_slack(criterion: Uniformity, channels: Channels, where: str) -> S
         spread = (*_folded(places, HIGHER), *_folded(places, LOWER), (SUBTRACT, 0.0), (TIMES, half))
     program: Program = (*spread, *mean, (DIVIDE, 0.0), (TIMES, -1.0), (PLUS, criterion.at_most))
     key = {"uniformity": criterion.model_dump(mode="json", include={"places", "formula", "at_most"})}
-    return plan_of(canonical_json(key).decode(), Node(program, "1", True), draft, plain=False)
+    return plan_of(canonical_json(key).decode(), Node(program, "1", 0.0), draft, plain=False)
 
 
 def _folded(places: Sequence[Program], operation: int) -> Program:
@@ -190,4 +192,4 @@ def truths(conditions: dict[str, Any], channels: Channels, where: str) -> Signal
             part = (*node.program, (TRUTH, 0.0), (TIMES, weight))
         program = (*program, *part, (ADD, 0.0)) if program else part
     key = {"truths": {name: f if f is None else f.model_dump(mode="json") for name, f in conditions.items()}}
-    return plan_of(canonical_json(key).decode(), Node(program, "1", False), draft, plain=False)
+    return plan_of(canonical_json(key).decode(), Node(program, "1", 1.0), draft, plain=False)

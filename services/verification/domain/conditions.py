@@ -21,10 +21,13 @@ from services.verification.domain.signals import (
     Draft,
     Node,
     SignalPlan,
+    compared,
     compile_node,
     convert,
+    demand_meaning,
     in_unit,
     interval_unit,
+    limit_of,
     plan_of,
 )
 from shared.contracts.registry import Channel, ChannelKind
@@ -86,37 +89,38 @@ def condition_node(formula: Any, draft: Draft, unit: str, where: str) -> Node:
 
 
 def _negated(node: Node) -> Node:
-    return Node((*node.program, (NEGATE, 0.0)), node.unit, True)
+    return Node((*node.program, (NEGATE, 0.0)), node.unit, 0.0)
 
 
 def _folded(nodes: list[Node], operation: int) -> Node:
     program = nodes[0].program
     for node in nodes[1:]:
         program = (*program, *node.program, (operation, 0.0))
-    return Node(program, nodes[0].unit, True)
+    return Node(program, nodes[0].unit, 0.0)
 
 
 def _compare(item: formulas.Compare, draft: Draft, unit: str, where: str) -> Node:
     left = compile_node(item.left, draft, f"{where}.left")
     if isinstance(item.right, parts.Quantity):
-        limit = convert(item.right, left.unit, f"{where}.right", difference=left.difference)
-        right = Node(((CONSTANT, limit),), left.unit, left.difference)
+        demand_meaning(left, f"{where}.left")
+        right = Node(((CONSTANT, limit_of(left, item.right, f"{where}.right")),), left.unit, left.weight)
     else:
-        right = in_unit(compile_node(item.right, draft, f"{where}.right"), left.unit, f"{where}.right")
+        left, right = compared(left, compile_node(item.right, draft, f"{where}.right"), f"{where}.right")
     # `<` is the negation of `>=`: at equality its margin is just below zero.
     first, second = (right, left) if item.op in ("<=", ">") else (left, right)
-    slack = Node((*first.program, *second.program, (SUBTRACT, 0.0)), left.unit, True)
-    slack = _scaled(item, slack, unit, where)
+    slack = Node((*first.program, *second.program, (SUBTRACT, 0.0)), left.unit, 0.0)
+    slack = _scaled(item, slack, unit, where, span=left.difference)
     return _negated(slack) if item.op in ("<", ">") else slack
 
 
-def _scaled(item: formulas.Compare, slack: Node, unit: str, where: str) -> Node:
+def _scaled(item: formulas.Compare, slack: Node, unit: str, where: str, *, span: bool) -> Node:
+    """`span` says that the limit is one of a difference, so that its size is too."""
     if unit != "1" or commensurable(slack.unit, "1"):
         return in_unit(slack, unit, where)
     if item.scale is not None:
         one = abs(convert(item.scale, slack.unit, f"{where}.scale", difference=True))
     elif isinstance(item.right, parts.Quantity):
-        one = abs(convert(item.right, slack.unit, f"{where}.right", difference=interval_unit(slack.unit) == slack.unit))
+        one = abs(convert(item.right, slack.unit, f"{where}.right", difference=span))
     else:
         one = 0.0
     if one == 0.0:
@@ -126,14 +130,14 @@ def _scaled(item: formulas.Compare, slack: Node, unit: str, where: str) -> Node:
             field=f"{where}.scale",
             remedy="give scale: the difference that counts as 1",
         )
-    return Node((*slack.program, (TIMES, 1.0 / one)), "1", True)
+    return Node((*slack.program, (TIMES, 1.0 / one)), "1", 0.0)
 
 
 def _is(item: formulas.Is, draft: Draft, unit: str, where: str) -> Node:
     node = compile_node(item.channel, draft, f"{where}.channel")
     stream, column = draft.channels[item.channel]
     number = _number(item, stream.channels[column], where)
-    return Node((*node.program, (IS, number)), unit, True)
+    return Node((*node.program, (IS, number)), unit, 0.0)
 
 
 def _number(item: formulas.Is, channel: Channel, where: str) -> float:

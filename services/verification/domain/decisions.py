@@ -18,7 +18,10 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from enum import StrEnum
 from functools import lru_cache
 
+from services.verification.domain.criteria.parts import Quantity
 from services.verification.domain.outcomes import Outcome
+from services.verification.domain.signals import convert
+from shared.kernel.errors import Invalid
 
 _DIGITS = 50
 _SHOWN = Decimal("1e-9")
@@ -54,6 +57,20 @@ class DecisionPlan:
 SIMPLE = DecisionPlan("simple")
 
 
+def agreed_uncertainty(stated: Quantity, unit: str, where: str) -> float:
+    """U of a criterion in `unit`. Raises Invalid(criteria_unit), and Invalid(criteria_decision_rule) unless it is positive: a negative one
+    would widen the limits."""
+    expanded = convert(stated, unit, where, difference=True)
+    if not expanded > 0:
+        raise Invalid(
+            "criteria_decision_rule",
+            f"an expanded uncertainty is greater than 0, not {stated.value:g} {stated.unit}",
+            field=where,
+            remedy="give U as a positive number, or choose the rule simple",
+        )
+    return expanded
+
+
 @lru_cache(maxsize=65536)
 def normal_cdf(x: float) -> Decimal:
     """P(Z <= x) of a standard normal variable: 1/2 + phi(x) (x + x^3/3 + x^5/15 + ...), whose terms are all of one sign."""
@@ -83,25 +100,33 @@ def probability(margin: float, standard: float, band: float | None) -> float:
 
     `standard` is u > 0, `band` the distance of the limits or None.
     """
+    return float(_unrounded(margin, standard, band).quantize(_SHOWN, rounding=ROUND_HALF_EVEN))
+
+
+def _unrounded(margin: float, standard: float, band: float | None) -> Decimal:
     found = normal_cdf(margin / standard)
     if band is not None:
         found -= normal_cdf((margin - band) / standard)
-    return float(max(found, Decimal(0)).quantize(_SHOWN, rounding=ROUND_HALF_EVEN))
+    return max(found, Decimal(0))
 
 
 def guard_of_probability(wanted: float, standard: float, band: float | None) -> float | None:
-    """The smallest w >= 0 at which a margin of w has the wanted probability of conformity; None where no value of the band has it."""
+    """The smallest w >= 0 at which a margin of w has the wanted probability of conformity; None where no value of the band has it.
+
+    Of two neighbouring numbers the larger one: the probability at w is never below the wanted one.
+    """
+    asked = Decimal(repr(wanted))
     most = band / 2 if band is not None else _TAIL * standard
-    if probability(most, standard, band) < wanted:
+    if _unrounded(most, standard, band) < asked:
         return None
     low, high = 0.0, most
-    if probability(0.0, standard, band) >= wanted:
+    if _unrounded(0.0, standard, band) >= asked:
         return 0.0
     for _ in range(200):
         middle = (low + high) / 2
         if middle in (low, high):
             break
-        if probability(middle, standard, band) < wanted:
+        if _unrounded(middle, standard, band) < asked:
             low = middle
         else:
             high = middle

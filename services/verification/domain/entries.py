@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from services.verification.domain.criteria.parts import Quantity
+from services.verification.domain.decisions import agreed_uncertainty
 from services.verification.domain.outcomes import Activity, CriterionState, DataQuality, Outcome
 from services.verification.domain.signals import convert, interval_unit
 from shared.contracts.lifecycle import DeviationAccepted, Entry, ResultConfirmed, ResultEntered
@@ -100,9 +101,8 @@ def _guard(decision: Any, unit: str, where: str) -> float | None:
         )
     if decision.uncertainty is None:
         return None
-    return float(decision.multiplier) * convert(
-        decision.uncertainty, unit, f"{where}.decision.uncertainty", difference=True
-    )
+    expanded = agreed_uncertainty(decision.uncertainty, unit, f"{where}.decision.uncertainty")
+    return float(decision.multiplier) * expanded
 
 
 @dataclass(slots=True)

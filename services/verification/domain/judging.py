@@ -182,7 +182,7 @@ def _rule(
         return _Ruling(Outcome.NONE, None)
     if lacking := _lacking(plan, view, judgement, seen, bad, overflow):
         return _Ruling(Outcome.INCONCLUSIVE, view.end, *lacking)
-    if judgement.margin is None or judgement.margin < 0:
+    if judgement.margin is not None and judgement.margin < 0:
         return _Ruling(Outcome.FAIL, view.end)
     if plan.calibration_expired:
         return _Ruling(
@@ -208,9 +208,10 @@ def _lacking(
         return "silent", f"no data since {to_rfc3339(seen.last_at)}"
     if plan.on_bad_quality == "inconclusive" and bad.count:
         return "bad_quality", f"{bad.count} values marked bad"
-    if (reason := judgement.undecided) is not None:
-        return reason, _UNDECIDED.get(reason, "nothing in the phase answers the criterion")
-    return None
+    reason = judgement.undecided
+    if reason is None and (judgement.margin is None or math.isnan(judgement.margin)):
+        reason = "no_window"
+    return None if reason is None else (reason, _UNDECIDED.get(reason, "nothing in the phase answers the criterion"))
 
 
 def _gap_text(allowed: Micros, view: View, seen: DataQuality) -> str:

@@ -13,7 +13,7 @@ from services.verification.domain.baselines import subject_of, values_by_subject
 from services.verification.domain.computed import signal_of
 from services.verification.domain.criteria.earlier import ComparePrevious
 from services.verification.domain.criteria.parts import Quantity, Title
-from services.verification.domain.decisions import SIMPLE, DecisionPlan, guard_of_probability
+from services.verification.domain.decisions import SIMPLE, DecisionPlan, agreed_uncertainty, guard_of_probability
 from services.verification.domain.durations import micros_of
 from services.verification.domain.entries import ENTERED, EnteredPlan, compile_entered
 from services.verification.domain.kinds.lanes import Kind, Lane, Measures
@@ -22,10 +22,12 @@ from services.verification.domain.phases import ConditionPlan, compile_condition
 from services.verification.domain.signals import (
     Channels,
     SignalPlan,
+    arbitrary_zero,
     channels_of,
     conversion_between,
     convert,
     interval_unit,
+    limit_of,
 )
 from shared.contracts.lifecycle import Baseline
 from shared.contracts.registry import Stream
@@ -33,7 +35,7 @@ from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid
 from shared.kernel.times import Micros, to_rfc3339
 
-ENGINE = "pilotline-evaluator/2"
+ENGINE = "pilotline-evaluator/3"
 """Part of every result digest: raised whenever a result could differ."""
 
 MEMORY_LIMIT = 64 * 1024 * 1024
@@ -266,7 +268,7 @@ class _SignalMeasures:
         self.gap = signal.max_age if demanded is None else self.duration(demanded, "quality.max_gap")
 
     def limit(self, quantity: Any, field: str) -> float:
-        return convert(quantity, self.unit, f"{self._where}.{field}", difference=self._signal.difference)
+        return limit_of(self._signal, quantity, self.place(field))
 
     def span(self, quantity: Any, field: str) -> float:
         return convert(quantity, self.unit, f"{self._where}.{field}", difference=True)
@@ -274,15 +276,29 @@ class _SignalMeasures:
     def duration(self, quantity: Any, field: str) -> Micros:
         return micros_of(quantity, self.place(field))
 
-    def guard(self, *, from_registry: bool = True, unit: str | None = None, band: float | None = None) -> float:
+    def guard(
+        self,
+        *,
+        from_registry: bool = True,
+        unit: str | None = None,
+        band: float | None = None,
+        moving: bool = False,
+    ) -> float:
         decision = self._criterion.decision
         if decision.rule == "simple":
             return 0.0
+        if moving and decision.rule == "min_probability":
+            raise Invalid(
+                "criteria_decision_rule",
+                "two limits whose distance moves with the signal have no one width for a probability of conformity",
+                field=self.place("decision.rule"),
+                remedy="use simple, guard_band or four_level, or give the tolerance as a quantity",
+            )
         expanded, factor, source = self._uncertainty(from_registry=from_registry, unit=unit)
         width = float(decision.multiplier * expanded)
         if decision.rule == "min_probability":
             width = self._probable(decision.probability, expanded / factor, band)
-        self._decision = DecisionPlan(decision.rule, expanded, factor, width, band, source)
+        self._decision = DecisionPlan(decision.rule, 0.0 if moving else expanded, factor, width, band, source)
         return 0.0 if decision.rule == "four_level" else width
 
     def _uncertainty(self, *, from_registry: bool, unit: str | None) -> tuple[float, float, str]:
@@ -290,8 +306,11 @@ class _SignalMeasures:
         decision, known = self._criterion.decision, self._signal.uncertainty
         where = self.place("decision.uncertainty")
         if decision.uncertainty is not None:
-            expanded = convert(decision.uncertainty, unit or interval_unit(self.unit), where, difference=True)
-            return float(expanded * self._back(unit)), decision.coverage_factor, "criterion"
+            return (
+                agreed_uncertainty(decision.uncertainty, unit or self.unit, where),
+                decision.coverage_factor,
+                "criterion",
+            )
         if from_registry and known is not None:
             return float(known.expanded), known.coverage_factor, known.source
         raise Invalid(
@@ -327,11 +346,6 @@ class _SignalMeasures:
             )
         return replace(self._decision, expanded=0.0) if kind in _TIMES else self._decision
 
-    def _back(self, unit: str | None) -> float:
-        if unit is not None or interval_unit(self.unit) == self.unit:
-            return 1.0
-        return conversion_between(interval_unit(self.unit), self.unit, self._where, difference=True).factor
-
     def factor(self, unit: str, per_second: bool, field: str) -> float:
         source = interval_unit(self.unit)
         scale = conversion_between(self.unit, source, self._where, difference=True).factor
@@ -340,15 +354,19 @@ class _SignalMeasures:
         return scale * conversion_between(source, unit, f"{self._where}.{field}", difference=True).factor
 
     def integral_factor(self, unit: str, field: str) -> float:
+        self.demand_true_zero("an integral", "signal", "take the difference to a level first")
         source = interval_unit(self.unit)
-        if source != self.unit and not self._signal.difference:
+        scale = conversion_between(self.unit, source, self.place(field), difference=True).factor
+        return scale * conversion_between(f"({source}).s", unit, self.place(field), difference=True).factor
+
+    def demand_true_zero(self, what: str, field: str, remedy: str) -> None:
+        if arbitrary_zero(self.unit) and not self._signal.difference:
             raise Invalid(
                 "criteria_unit",
-                f"an integral of values in {self.unit}, whose zero is arbitrary, has no meaning",
-                field=self.place("signal"),
-                remedy="take the difference to a level first",
+                f"{what} of values in {self.unit}, whose zero is arbitrary, has no meaning",
+                field=self.place(field),
+                remedy=remedy,
             )
-        return conversion_between(f"({self.unit}).s", unit, self.place(field), difference=True).factor
 
     def total(self, quantity: Any, unit: str, field: str) -> float:
         return convert(quantity, unit, self.place(field), difference=True)
@@ -389,13 +407,7 @@ class _SignalMeasures:
         return convert(self._baseline, self.unit, self._where, difference=difference or self._signal.difference)
 
     def ratio(self, quantity: Any, field: str) -> float:
-        if not self._signal.difference and interval_unit(self.unit) != self.unit:
-            raise Invalid(
-                "criteria_unit",
-                f"a ratio of values in {self.unit}, whose zero is arbitrary, has no meaning",
-                field=self.place("relation"),
-                remedy="compare by difference, or use a channel in K",
-            )
+        self.demand_true_zero("a ratio", "relation", "compare by difference, or use a channel in K")
         return self.total(quantity, "1", field)
 
     def slots(self, window: Micros) -> int:

@@ -40,6 +40,9 @@ class Surveyed:
     def integral_factor(self, unit: str, field: str) -> float:
         return self._or(lambda: self._measures.integral_factor(unit, field), 1.0)
 
+    def demand_true_zero(self, what: str, field: str, remedy: str) -> None:
+        self._or(lambda: self._measures.demand_true_zero(what, field, remedy), None)
+
     def total(self, quantity: Any, unit: str, field: str) -> float:
         return self._finite(self._or(lambda: self._measures.total(quantity, unit, field), 1.0), field)
 

@@ -68,7 +68,7 @@ def formula_signal(criterion: Any, channels: Channels, where: str) -> SignalPlan
     nodes = [condition_node(leaf, draft, unit, where) for leaf in leaves(formula, f"{where}.of")]
     program = tuple(operation for node in nodes for operation in node.program)
     key = canonical_json({"formula": formula.model_dump(mode="json")}).decode()
-    plan = plan_of(key, Node(program, unit, True), draft, plain=False)
+    plan = plan_of(key, Node(program, unit, 0.0), draft, plain=False)
     return replace(plan, outputs=len(nodes), instants=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from services.verification.domain.criteria.parts import Decision, Quantity
 from services.verification.domain.criteria_model import CriteriaSet
-from services.verification.domain.signals import convert
+from services.verification.domain.signals import conversion_between, convert
 from services.verification.domain.standards import Standard
 from shared.kernel.errors import Problem
 
@@ -93,14 +93,27 @@ def loosened(standard: Standard, adopted: CriteriaSet) -> tuple[Loosened, ...]:
 
 
 def _phases(standard: Standard, adopted: CriteriaSet) -> Iterator[tuple[Any, str]]:
-    """Where a phase begins and ends is part of what is judged; its title and planned length are not."""
+    """Where a phase begins and ends is part of what is judged; its title and planned length are not.
+
+    A further phase cuts the one before it short when it begins, and arms the conditions of the one behind it: none is allowed.
+    """
     own = {phase.id: phase for phase in adopted.phases}
+    names = [phase.id for phase in standard.phases]
     for asked in standard.phases:
         given = own.get(asked.id)
         if given is None:
             yield asked, "the phase is missing"
         elif _facts(asked, {"title", "planned"}) != _facts(given, {"title", "planned"}):
             yield asked, "the phase begins or ends otherwise"
+    for phase in adopted.phases:
+        if phase.id not in names:
+            yield phase, "the standard has no such phase; it could begin or end the others otherwise"
+    kept = [phase for phase in adopted.phases if phase.id in names]
+    order = [name for name in names if name in own]
+    for phase, name in zip(kept, order, strict=True):
+        if phase.id != name:
+            yield phase, f"the phases are in another order: the standard has {name} here"
+            return
 
 
 def weaker(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
@@ -114,8 +127,8 @@ def weaker(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
             continue
         mine, theirs = getattr(given, name), getattr(asked, name)
         if name in directions and name != "kind":
-            span, allowance = name in _SPANS or asked.kind in _SLOPES, (asked.kind, name) in _ALLOWANCES
-            if not _at_least_as_strict(mine, theirs, directions[name], span=span, allowance=allowance):
+            allowance = (asked.kind, name) in _ALLOWANCES
+            if not _at_least_as_strict(mine, theirs, directions[name], span=_is_span(asked, name), allowance=allowance):
                 yield name, f"is {_shown(mine)}, the standard has {_shown(theirs)}"
         elif name == "second_person":
             if theirs and not mine:
@@ -131,6 +144,11 @@ def weaker(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
 _SLOPES = {"rate_of_change", "drift", "integral", "totaliser", "compare_previous"}
 
 
+def _is_span(criterion: Any, name: str) -> bool:
+    """Whether a field is a difference of values whatever the signal. Of the others only the channels could tell."""
+    return name in _SPANS or criterion.kind in _SLOPES or getattr(criterion, "statistic", "") == "sd"
+
+
 def _weaker_quality(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
     for name, direction in _QUALITY.items():
         if name not in type(asked).model_fields:
@@ -143,13 +161,16 @@ def _weaker_quality(asked: Any, given: Any) -> Iterator[tuple[str, str]]:
 
 
 def _weaker_decision(asked: Decision, given: Decision) -> Iterator[tuple[str, str]]:
-    """Simple acceptance and four levels pass at the limit; every other rule asks for more than that."""
-    if asked.rule in ("simple", "four_level") and (asked.rule == given.rule or asked.rule == "simple"):
+    """Simple acceptance passes at the limit; every other rule asks for that or more, and four levels for a zone as wide."""
+    if given.rule != "simple" and given.uncertainty is not None and not given.uncertainty.value > 0:
+        yield "decision.uncertainty", f"is {_shown(given.uncertainty)}, which would widen the limits"
+        return
+    if asked.rule == "simple":
         return
     if asked.rule != given.rule:
         yield "decision.rule", f"is {given.rule}, the standard has {asked.rule}"
         return
-    if asked.rule == "guard_band" and given.multiplier < asked.multiplier:
+    if asked.rule != "min_probability" and given.multiplier < asked.multiplier:
         yield "decision.multiplier", f"is {given.multiplier:g}, the standard has {asked.multiplier:g}"
     if asked.rule == "min_probability" and given.probability < asked.probability:
         yield "decision.probability", f"is {given.probability:g}, the standard has {asked.probability:g}"
@@ -171,12 +192,16 @@ def _at_least_as_strict(mine: Any, theirs: Any, direction: Direction, *, span: b
 
 
 def _numbers(mine: Any, theirs: Any, *, span: bool) -> tuple[float, float]:
-    """Both in the standard's unit; NaN where they cannot be compared."""
+    """Both in the standard's unit; NaN where they cannot be compared: also where the zeros of the units differ, unless it is a span. A limit
+    of a difference and one of a level are then different numbers, and which of them it is follows from the channels, which a standard does
+    not know."""
     if not isinstance(theirs, Quantity):
         return float(mine), float(theirs)
     if mine.unit == theirs.unit:
         return mine.value, theirs.value
     try:
+        if not span and conversion_between(mine.unit, theirs.unit, "", difference=False).offset != 0.0:
+            return math.nan, theirs.value
         return convert(mine, theirs.unit, "", difference=span), theirs.value
     except Problem:
         return math.nan, theirs.value

@@ -207,7 +207,9 @@ async def test_jobs_are_listed_by_page_within_a_key_s_scope_and_cancelled(rig: R
     assert second["next"] is None
     assert (first["items"][0]["drafts"], "tables" in first["items"][0]) == (["set@2"], False)
     async with rig.pool.connection() as connection:
-        other = await create_key(connection, label="other", person="other", role=Role.OPERATOR, scope=Scope(platform="p", line="l1"))
+        other = await create_key(
+            connection, label="other", person="other", role=Role.OPERATOR, scope=Scope(platform="p", line="l1")
+        )
     bound = {"authorization": f"Bearer {other}"}
     seen = (await rig.client.get("/v1/what-ifs", headers=bound)).json()["items"]
     assert [item["job"] for item in seen] == [asked[2], asked[0]]

@@ -32,7 +32,9 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     answer_problems(app)
     app.include_router(criteria_routes.router)
     app.dependency_overrides[verification] = lambda: SimpleNamespace(registry=SimpleNamespace(current=known))
-    app.dependency_overrides[get_args(Reader)[1].dependency] = lambda: Caller("k", "reader", Role.OPERATOR, Scope())
+    app.dependency_overrides[get_args(Reader)[1].dependency] = lambda: Caller(
+        "k", "reader", Role.OPERATOR, Scope(), "Li Wei"
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 

@@ -10,6 +10,7 @@ import pytest
 
 from services.verification.domain.bounds import clopper_pearson_lower, poisson_upper
 from services.verification.domain.check import check
+from services.verification.domain.kinds import events
 from services.verification.domain.outcomes import CriterionState, Outcome
 from services.verification.domain.plan import RunPlan
 from shared.contracts.frame import Quality
@@ -186,6 +187,33 @@ def test_mtbf_by_its_lower_bound() -> None:  # V-6: 4 s without a failure at 90 
     assert (state.outcome, state.unit) == (Outcome.PASS, "s")
     assert state.worst_value == pytest.approx(4 / math.log(10))
     assert of_events(mtbf, [0, 9, 0, 1]).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {"kind": "mtbf", "failure": ABOVE_FIVE, "at_least": seconds(1.5)},
+        {"kind": "success_rate", "trial": ABOVE_FIVE, "success": ABOVE_FIVE, "at_least": 0.5},
+    ],
+)
+def test_a_bound_is_worked_out_when_the_phase_is_over(
+    criterion: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V-11: its steps are as many as the events, so that working it out with every sample would cost more and more."""
+    calls: list[tuple[float, ...]] = []
+
+    def counted(*given: float) -> float:
+        calls.append(given)
+        return 0.5
+
+    for name in ("clopper_pearson_lower", "poisson_upper"):
+        monkeypatch.setattr(events, name, counted)
+    live = fed(plan_of(criterion), begun(), *(one([(2 * k, 0), (2 * k + 1, 9)], seq=k) for k in range(4)))
+    [state] = live.states()
+    assert (calls, state.margin, state.low < state.high) == ([], None, True)
+    live.apply(ended(8))
+    assert live.result().criteria[0].margin is not None
+    assert calls
 
 
 def test_a_failure_in_a_hold_does_not_count_when_the_clock_stops() -> None:  # V-2: 4 s of operation, and 1 s held

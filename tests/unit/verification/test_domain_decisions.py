@@ -112,6 +112,60 @@ def test_nothing_decided_has_no_level() -> None:  # V-9
     assert level_of(DecisionPlan("four_level", guard=2.0), Outcome.NONE, 1.0) is None
 
 
+@pytest.mark.parametrize("kind", ["band", "lab_result"])
+@pytest.mark.parametrize("expanded", [0.0, -50.0])
+def test_an_uncertainty_that_would_widen_the_limits_is_refused(kind: str, expanded: float) -> None:  # V-9, V-8
+    criterion: dict[str, Any] = {"kind": kind, "high": kpa(100)} | ({"signal": "one.x"} if kind == "band" else {})
+    decision = {"rule": "guard_band", "uncertainty": kpa(expanded)}
+    [finding] = check(criteria_of(criterion | {"decision": decision}), STREAMS).findings
+    assert (finding.code, finding.field) == ("criteria_decision_rule", "criteria[0].decision.uncertainty")
+    assert "greater than 0" in finding.detail
+    assert finding.remedy
+
+
+AT_100 = {"op": "constant", "value": 100, "unit": "kPa"}
+
+
+def test_both_sides_of_a_tolerance_share_the_risk() -> None:  # V-9: two standard uncertainties from both: 95.4 %
+    within = {"kind": "setpoint_band", "setpoint": AT_100, "within": kpa(2)}
+    state = verdict(within | {"decision": {"rule": "four_level", "uncertainty": kpa(2)}}, [100])
+    assert state.conformity_probability == 0.954499736
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {"kind": "setpoint_band", "signal": "one.x", "setpoint": AT_100, "within": kpa(1)},
+        {"kind": "balance", "inputs": ["one.x"], "outputs": [AT_100], "limit": kpa(1)},
+    ],
+)
+def test_a_tolerance_too_narrow_for_its_probability_is_refused(
+    criterion: dict[str, Any],
+) -> None:  # V-9: at best 68.3 %
+    decision = {"rule": "min_probability", "probability": 0.8, "uncertainty": kpa(2)}
+    [finding] = check(criteria_of(criterion | {"decision": decision}), STREAMS).findings
+    assert (finding.code, finding.field) == ("criteria_decision_rule", "criteria[0].decision.probability")
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {"kind": "setpoint_band", "signal": "one.x", "setpoint": AT_100, "fraction": 0.1},
+        {"kind": "balance", "inputs": ["one.x"], "outputs": [AT_100], "fraction": 0.1},
+    ],
+)
+def test_a_tolerance_that_moves_has_no_probability(criterion: dict[str, Any]) -> None:  # V-9, V-8
+    decision = {"rule": "min_probability", "uncertainty": kpa(2)}
+    [finding] = check(criteria_of(criterion | {"decision": decision}), STREAMS).findings
+    assert (finding.code, finding.field) == ("criteria_decision_rule", "criteria[0].decision.rule")
+
+
+def test_a_guard_band_on_a_tolerance_that_moves_tells_no_probability() -> None:  # V-9: 10 % of 100, less U
+    moving = {"kind": "setpoint_band", "setpoint": AT_100, "fraction": 0.1}
+    state = verdict(moving | {"decision": {"rule": "guard_band", "uncertainty": kpa(2)}}, [108])
+    assert (state.outcome, state.margin, state.conformity_probability) == (Outcome.PASS, 0.0, None)
+
+
 @given(st.floats(-15, 15))
 def test_the_normal_distribution_agrees_with_another_one(x: float) -> None:  # V-9
     assert float(normal_cdf(x)) == pytest.approx(NormalDist().cdf(x), abs=1e-14)
@@ -124,8 +178,12 @@ def test_the_guard_band_has_the_wanted_probability(wanted: float, standard: floa
         assert band is not None
         assert probability(band / 2, standard, band) < wanted
     else:
-        assert probability(width, standard, band) >= wanted
+        assert probability(width, standard, band) >= wanted - 5e-10  # what nine digits leave
         assert width == 0 or probability(width * (1 - 1e-6) - 1e-12, standard, band) <= wanted
+
+
+def test_a_guard_band_is_rounded_outward() -> None:  # V-9: z(0.95) = 1.64485362695147271...
+    assert guard_of_probability(0.95, 1.0, None) == 1.6448536269514729
 
 
 def test_a_margin_far_inside_is_certain_and_far_outside_impossible() -> None:  # V-9

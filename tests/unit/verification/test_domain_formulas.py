@@ -150,3 +150,16 @@ def test_what_a_formula_cannot_be(formula: dict[str, Any], code: str) -> None:  
     once = {"op": "not", "of": formula}
     [finding] = check(criteria_of({"kind": "condition", "of": once}, planned=3600), STREAMS).findings
     assert finding.code == code
+
+
+def test_the_horizons_of_nested_windows_add_up() -> None:  # V-8: 40 s ahead of the instant, and 40 s behind it
+    def within(op: str, of: dict[str, Any]) -> dict[str, Any]:
+        return {"op": op, "of": of, "within": {"after": seconds(0), "upto": seconds(20)}}
+
+    for outer, inner in (("always", "eventually"), ("historically", "once")):
+        nested = {"kind": "formula", "of": within(outer, within(inner, HIGH))}
+        [finding] = check(criteria_of(nested, planned=30), STREAMS).findings
+        assert (finding.code, "needs 40 s" in finding.detail) == ("criteria_horizon", True)
+        assert check(criteria_of(nested, planned=40), STREAMS).findings == ()
+    to_the_end = {"kind": "formula", "of": within("always", {"op": "eventually", "of": HIGH})}
+    assert check(criteria_of(to_the_end, planned=30), STREAMS).findings == ()

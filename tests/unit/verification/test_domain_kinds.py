@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
+from services.verification.domain.check import check
 from services.verification.domain.outcomes import Outcome
+from services.verification.domain.rebuilding import rebuild
 from tests.unit.verification.building import (
     NAN,
     SECOND,
+    STREAMS,
     begun,
+    criteria_of,
     ended,
     fed,
     held,
@@ -48,8 +53,21 @@ def test_a_phase_is_half_open_and_the_value_carried_into_it_is_not_judged_pointw
 
 def test_limits_are_converted_to_the_channels_unit() -> None:  # V-8
     state = verdict({"kind": "band", "high": {"value": 1.1, "unit": "bar"}}, [100, 109])
-    assert state.margin == pytest.approx(1.0)
+    assert state.margin == 1.0
     assert state.unit == "kPa"
+
+
+@pytest.mark.parametrize("side", ["low", "high"])
+@pytest.mark.parametrize(("limit", "unit", "level"), [(4.35, "bar", 435), (0.57, "MPa", 570), (1.1, "bar", 110)])
+def test_equality_passes_in_another_unit(side: str, limit: float, unit: str, level: float) -> None:  # V-9, V-8
+    state = verdict({"kind": "band", side: {"value": limit, "unit": unit}}, [level])
+    assert (state.outcome, state.margin) == (Outcome.PASS, 0.0)
+
+
+def test_a_limit_beyond_all_numbers_is_refused() -> None:  # V-8
+    beyond = {"kind": "band", "signal": "one.x", "high": {"value": 1e308, "unit": "MPa"}}
+    [finding] = check(criteria_of(beyond), STREAMS).findings
+    assert (finding.code, finding.field) == ("criteria_unit", "criteria[0].high")
 
 
 def test_a_guard_band_takes_the_uncertainty_off_every_limit() -> None:  # V-9: U = 2 kPa, r = 1.5, w = 3 kPa
@@ -107,7 +125,25 @@ def test_a_held_value_lasts_no_longer_than_the_maximum_age() -> None:  # convent
     criterion = {"kind": "hold", "low": kpa(90), "duration": seconds(4)}
     assert verdict(criterion, [100, NAN, NAN, 100, 100]).outcome is Outcome.PASS
     state = verdict(criterion, [100, NAN, NAN, NAN, 100, 100, 100])
-    assert (state.outcome, state.time_margin) == (Outcome.FAIL, -SECOND)
+    assert (state.outcome, state.reason, state.time_margin) == (Outcome.INCONCLUSIVE, "no_window", -SECOND)
+
+
+def test_a_hold_that_nothing_answers_is_undecided() -> (
+    None
+):  # V-6, V-10: no 4 s without a gap, and the gaps could have been in band
+    sparse = {"kind": "hold", "high": kpa(110), "duration": seconds(4)}
+    state = verdict(sparse, [104, NAN, NAN, NAN, NAN, 103, NAN, NAN, NAN, NAN])
+    assert (state.outcome, state.reason, state.margin) == (Outcome.INCONCLUSIVE, "no_window", None)
+    too_short = verdict(sparse, [104, 104, 104])
+    assert (too_short.outcome, too_short.reason, too_short.margin) == (Outcome.FAIL, None, None)
+
+
+def test_a_number_that_cannot_be_compared_is_no_pass() -> None:  # V-10: infinity less infinity
+    difference = {"op": "difference", "of": ["one.x", "one.x"]}
+    state = verdict(
+        {"kind": "window_statistics", "statistic": "mean", "high": kpa(1), "signal": difference}, [math.inf, math.inf]
+    )
+    assert state.outcome is not Outcome.PASS
 
 
 def test_the_clock_of_a_hold_stops_in_held_when_the_criterion_says_so() -> None:  # V-2
@@ -211,6 +247,19 @@ def test_a_sliding_window_is_open_at_its_start() -> None:  # conventions: (1 s, 
     state = verdict(criterion, [9, 9, 1, 2])
     assert [state.margin, state.worst_at] == [4.0, 2 * SECOND]  # (9 + 1)/2 at 2 s; 9 at 1 s is no window yet
     assert verdict(criterion | {"window": seconds(3)}, [4, 1, 3, 8]).worst_value == 4.0  # of 1, 3 and 8
+
+
+def test_a_sliding_window_holds_every_sample_of_its_last_instant() -> None:  # V-6, conventions: (106 + 98)/2, not 106
+    rows = [(0, 100.0), (1, 100.0), (2, 106.0), (2, NAN), (2, 98.0), (3, 100.0)]
+
+    def judged(criterion: dict[str, Any]) -> float | None:
+        plan = plan_of({"signal": "one.x"} | criterion)
+        return rebuild(plan, [begun(), ended(5)], [one(rows)]).result().criteria[0].margin
+
+    mean = {"kind": "window_statistics", "statistic": "mean", "windows": "sliding", "window": seconds(1)}
+    assert judged(mean | {"high": kpa(103)}) == 1.0
+    rate = {"kind": "rate_of_change", "window": seconds(2), "high": {"value": 3, "unit": "kPa/s"}}
+    assert judged(rate) == pytest.approx(1.0)  # from 100 at 1 s to 106 and 98 at 2 s: 2 kPa/s
 
 
 def test_tumbling_windows_are_judged_when_they_fit_the_phase() -> None:

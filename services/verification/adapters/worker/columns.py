@@ -12,9 +12,9 @@ from services.verification.domain.evaluator import RunEvaluator
 from services.verification.domain.outcomes import Arrival
 from shared.contracts.frame import Frame, Quality
 from shared.contracts.registry import Channel, Stream
-from shared.kernel.errors import Reject
+from shared.kernel.errors import Invalid, Reject
 from shared.kernel.times import Micros, from_rfc3339
-from shared.kernel.units import commensurable, conversion, is_difference
+from shared.kernel.units import conversion, is_difference
 from shared.storage.blocks import StoredFrame
 
 _LATEST: Micros = from_rfc3339("2200-01-01T00:00:00Z")
@@ -110,9 +110,11 @@ class _Columns:
 
 def _column(place: int | None, sent: Stream, pinned: Channel) -> tuple[int, float, float]:
     """A channel that changed to a unit of another dimension is another quantity: it counts as missing."""
-    if place is None or not commensurable(sent.channels[place].unit, pinned.unit):
+    if place is None:
         return -1, 1.0, 0.0
-    bring = conversion(
-        sent.channels[place].unit, pinned.unit, difference=is_difference(sent.channels[place].quantity_kind)
-    )
+    channel = sent.channels[place]
+    try:
+        bring = conversion(channel.unit, pinned.unit, difference=is_difference(channel.quantity_kind))
+    except Invalid:
+        return -1, 1.0, 0.0
     return place, bring.factor, bring.offset

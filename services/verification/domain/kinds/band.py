@@ -113,12 +113,12 @@ def band_lane(criterion: Any, measures: Measures) -> Lane:
 
 def slack_lane(criterion: Any, measures: Measures) -> Lane:
     """The signal is what is left of the tolerance (`computed.py` builds it), so the acceptance limit is its guard band."""
-    width = measures.guard(from_registry=False)
-    allowed: float | None = None
-    if criterion.kind == "uniformity":
-        allowed = criterion.at_most
+    if criterion.kind == "uniformity":  # never below zero: one limit, from above
+        allowed, width = criterion.at_most, measures.guard(from_registry=False)
     else:
         name = "limit" if criterion.kind == "balance" else "within"
         quantity = getattr(criterion, name)
         allowed = None if quantity is None else measures.span(quantity, name)
+        both = None if allowed is None else 2 * allowed
+        width = measures.guard(from_registry=False, band=both, moving=allowed is None)
     return Lane(floats=(width, math.inf), ints=(), unit=measures.unit, tolerance=allowed or None)

@@ -4,6 +4,8 @@ The signal is the truth of the conditions as one number: 1 where the event holds
 an instant at which the first is true and was not at the instant before, which lies in the phase or holds into it; at the first instant
 of all there is none. A stretch in which a channel is undefined hides what happened in it: an event is then counted once, where it is found
 true after having been false.
+
+A bound takes as many steps as there were events: it is worked out when the phase is over, not with every sample.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from shared.kernel.times import SECOND
 AT_LEAST, AT_MOST = PARAMS, PARAMS + 1
 HAS, LAST_T, LAST_U, EVENTS, GOOD, TIME, FIRST_AT, LAST_AT, BAD_AT = range(STATE, STATE + 9)
 FIRST, LAST, BAD = 0, 1, 2
+NONE_ASKED = -1
 
 
 @compiled
@@ -104,8 +107,9 @@ def events_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, 
 def judge_count(view: View) -> Judgement:
     """The number can only grow: with `at_least` alone the margin can only rise, and with `at_most` it is bounded from above."""
     found, least, most = int(view.n[EVENTS]), int(view.q[AT_LEAST]), int(view.q[AT_MOST])
+    below = math.inf if least == NONE_ASKED else float(found - least)
     above = math.inf if most == FAR else float(most - found)
-    margin = min(float(found - least), above)
+    margin = min(below, above)
     proof = int(view.n[PROOF])
     low = margin if view.closed or most == FAR else -math.inf
     return Judgement(
@@ -123,17 +127,16 @@ def judge_success(view: View) -> Judgement:
     trials, good = int(view.n[EVENTS]), int(view.n[GOOD])
     demanded, confidence = float(view.p[0]), float(view.p[1])
     enough = trials >= max(1, int(view.q[PARAMS + 2]))
-    bound = clopper_pearson_lower(good, trials, confidence) if enough else 0.0
-    margin = bound - demanded if enough else None
-    final = view.closed and margin is not None
+    bound = clopper_pearson_lower(good, trials, confidence) if enough and view.closed else None
+    margin = None if bound is None else bound - demanded
     failed = trials > good
     return Judgement(
         margin=margin,
-        low=margin if final and margin is not None else -demanded,
-        high=margin if final and margin is not None else 1.0 - demanded,
+        low=-demanded if margin is None else margin,
+        high=1.0 - demanded if margin is None else margin,
         proof=OPEN,
         worst_at=int(view.n[BAD_AT]) if failed else None,
-        worst_value=bound if enough else None,
+        worst_value=bound,
         undecided=None if enough else "too_few_trials",
         **_stretch(view, trials, (("worst", BAD),) if failed else ()),
     )
@@ -143,15 +146,14 @@ def judge_mtbf(view: View) -> Judgement:
     failures, operated = int(view.n[EVENTS]), int(view.n[TIME])
     demanded, confidence, second = float(view.p[0]), float(view.p[1]), float(view.p[2])
     seen = operated > 0
-    bound = operated / SECOND * second / poisson_upper(failures, confidence) if seen else 0.0
-    margin = bound - demanded if seen else None
-    final = view.closed and margin is not None
+    bound = operated / SECOND * second / poisson_upper(failures, confidence) if seen and view.closed else None
+    margin = None if bound is None else bound - demanded
     return Judgement(
         margin=margin,
-        low=margin if final and margin is not None else -demanded,
-        high=margin if final and margin is not None else math.inf,
+        low=-demanded if margin is None else margin,
+        high=math.inf if margin is None else margin,
         proof=OPEN,
-        worst_value=bound if seen else None,
+        worst_value=bound,
         undecided=None if seen else "no_operation",
         **_stretch(view, failures),
     )
@@ -177,7 +179,7 @@ MTBF = _kind("mtbf", judge_mtbf)
 
 
 def count_lane(criterion: Any, _measures: Measures) -> Lane:
-    least = 0 if criterion.at_least is None else criterion.at_least
+    least = NONE_ASKED if criterion.at_least is None else criterion.at_least
     most = FAR if criterion.at_most is None else criterion.at_most
     size = most if criterion.at_least is None else least
     return Lane(floats=(0.0, 0.0, 0.0), ints=(least, most, 0), unit="1", tolerance=float(size) if size else None)

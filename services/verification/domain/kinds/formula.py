@@ -344,5 +344,5 @@ def formula_lane(criterion: Any, measures: Measures) -> Lane:
         ints=(len(steps), SCOPES[scope], measures.gap, past, future, *table),
         unit=measures.unit,
         slots=measures.slots(past + future) * len(steps),
-        window=max((step.upto or 0 for step in steps if step.windowed), default=0),
+        window=max(max(look) for look in spans(steps, 0)),
     )

@@ -185,6 +185,7 @@ def judge_hold(view: View) -> Judgement:
         worst_at=worst,
         worst_value=float(view.f[2]) if found else None,
         time_margin=longest - duration,
+        undecided=None if found or proof else "no_window",
         start=view.unclock(stretch[0]) if stretch else None,
         end=view.unclock(stretch[1]) if stretch else None,
         positions=(("worst", FOUND),) if found else (),

@@ -60,15 +60,26 @@ class Measures(Protocol):
     def duration(self, quantity: Any, field: str) -> Micros:
         """A positive duration that fits the planned phase."""
 
-    def guard(self, *, from_registry: bool = True, unit: str | None = None, band: float | None = None) -> float:
+    def guard(
+        self,
+        *,
+        from_registry: bool = True,
+        unit: str | None = None,
+        band: float | None = None,
+        moving: bool = False,
+    ) -> float:
         """What the decision rule draws the limits in by, in the signal's unit (or in `unit`); 0 where it does not. `band` is the
-        distance of the two limits, where there are two."""
+        distance of the two limits, where there are two; `moving` says that it changes with the signal, so that no probability of
+        conformity can be told."""
 
     def factor(self, unit: str, per_second: bool, field: str) -> float:
         """What brings the signal's unit (per second) to `unit`, as a difference."""
 
     def integral_factor(self, unit: str, field: str) -> float:
         """What brings the signal's unit times seconds to `unit`. Raises Invalid where the signal's zero is arbitrary."""
+
+    def demand_true_zero(self, what: str, field: str, remedy: str) -> None:
+        """Raises Invalid(criteria_unit) where values are levels in a unit whose zero is arbitrary: `what` has no meaning for them."""
 
     def total(self, quantity: Any, unit: str, field: str) -> float:
         """A total or difference in `unit`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from services.verification.domain.kinds.band import span, tolerance
 from services.verification.domain.kinds.lanes import PARAMS, Judgement, Kind, Lane, Measures, View
-from services.verification.domain.kinds.statistics import CODES, PERCENTILE, SD
+from services.verification.domain.kinds.statistics import CODES, PERCENTILE, RMS, SD, demand_size
 from services.verification.domain.kinds.statistics_blocks import KIND as BLOCKS
 from services.verification.domain.kinds.statistics_blocks import blocks_kernel, judge_blocks
 
@@ -44,6 +44,8 @@ KIND = Kind(
 def previous_lane(criterion: Any, measures: Measures) -> Lane:
     code = CODES[criterion.statistic]
     previous = measures.baseline(difference=code == SD)
+    if code == RMS:
+        demand_size(measures)
     if criterion.relation == "ratio" and previous == 0.0:
         previous = None
     low, high = _limits(criterion, measures, previous)

@@ -1,4 +1,4 @@
-"""rate_of_change: least-squares slope over every sliding window (t - W, t] that ends at a sample with t - W >= s.
+"""rate_of_change: least-squares slope over every sliding window (t - W, t] that ends at an instant with a sample and t - W >= s.
 
 The window's sums (of t, x, t², t·x) come from a two-stack queue: an evicted sample is never subtracted, so rounding does not build up
 however long the run; the order of operations depends on the samples alone. Both stacks count time (µs, exact) and value from one sample
@@ -115,6 +115,11 @@ def rate_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn, sw
             btt += dt * dt
             btx += dt * dx
             if t - window < start or size < min_count or rn[ring + head] == t:
+                continue
+            later = k + 1  # all rows of an instant come in one call; the window is judged with the last of them
+            while later < count and times[t0 + later] == t and values[x0 + later] != values[x0 + later]:
+                later += 1
+            if later < count and times[t0 + later] == t:
                 continue
             t1, x1, tt, tx = bt, bx, btt, btx
             if front > 0:

@@ -2,7 +2,7 @@
 
 margin = min over windows of min(statistic - low, high - statistic). sd has n - 1; a percentile is linear between order statistics at
 rank q(n - 1). Tumbling windows are [s + jW, s + (j+1)W) and are judged when they fit the phase; sliding windows are (t - W, t], end at
-every sample with t - W >= s. A window with fewer than `min_count` samples has no value.
+every instant with a sample and t - W >= s. A window with fewer than `min_count` samples has no value.
 
 A violated window proves FAIL at once only when nothing can be missing in it: no spacing in it is longer than the gap allowed. A single
 value beyond the limit of a minimum or maximum always proves it.
@@ -103,6 +103,9 @@ def statistics_lane(criterion: Any, measures: Measures) -> Lane:
                 specs[side] = measures.limit(getattr(criterion, name), name)
     elif code == SD:
         low, high = spread_limits(criterion, measures)
+    elif code == RMS:
+        demand_size(measures)
+        low, high = limits(criterion, measures)
     else:
         low, high = limits(criterion, measures)
     slots = 0
@@ -117,6 +120,13 @@ def statistics_lane(criterion: Any, measures: Measures) -> Lane:
         tolerance=tolerance(low, high),
         slots=slots,
         window=window,
+    )
+
+
+def demand_size(measures: Measures) -> None:
+    """Raises Invalid(criteria_unit) for a root mean square of levels whose zero is arbitrary."""
+    measures.demand_true_zero(
+        "a root mean square", "statistic", "take sd, the difference to a level first, or a channel in K"
     )
 
 

@@ -149,6 +149,11 @@ def sliding_kernel(times, until, values, places, signals, lanes, pf, pn, sf, sn,
                 back_m2 += delta * (x - back_mean)
             if t - window < start or size < min_count:
                 continue
+            later = k + 1  # all rows of an instant come in one call; the window is judged with the last of them
+            while later < count and times[t0 + later] == t and values[x0 + later] != values[x0 + later]:
+                later += 1
+            if later < count and times[t0 + later] == t:
+                continue
             mean, m2 = back_mean, back_m2
             if code == PERCENTILE:
                 value = percentile_of(rf[ring : ring + size, 1], size, rank)
