@@ -59,7 +59,9 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Relay
             "pilotline billing",
             keys=ApiKeys(pool),
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
-            limits=BodyLimits(settings.body_max_bytes, settings.body_patience_seconds),
+            limits=BodyLimits(
+                settings.body_max_bytes, settings.body_patience_seconds, "send fewer events in a request"
+            ),
             in_flight=InFlight(settings.in_flight_max_bytes),
         )
         submission = Submission(UsageBooks(pool), producer, topics.usage_events)

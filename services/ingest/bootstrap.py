@@ -82,7 +82,9 @@ async def build_gateway(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
             "pilotline ingest",
             keys=ApiKeys(pool),
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
-            limits=BodyLimits(settings.body_max_bytes, settings.body_patience_seconds),
+            limits=BodyLimits(
+                settings.body_max_bytes, settings.body_patience_seconds, "send fewer frames in a request"
+            ),
             in_flight=in_flight,
         )
         app.state.gateway = Gateway(settings, pool, registry, gate, in_flight)
