@@ -212,7 +212,7 @@ class KeepsRuns(Protocol):
     async def record(self, command: CommandRecord) -> None: ...
 
     async def save(self, run: Run) -> None:
-        """State, phase, what is pinned, start and end."""
+        """State, phase, what is pinned, start and end. One that ends before it has started is final without a verdict: nothing will judge it."""
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
         """In the same transaction as the rows it tells of: nobody learns of what did not happen."""
