@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -83,7 +84,10 @@ async def build_gateway(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
             keys=ApiKeys(pool),
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
             limits=BodyLimits(
-                settings.body_max_bytes, settings.body_patience_seconds, "send fewer frames in a request"
+                settings.body_max_bytes,
+                settings.body_patience_seconds,
+                remedy="send fewer frames in a request",
+                own_texts=re.compile("/v1/telemetry"),
             ),
             in_flight=in_flight,
         )

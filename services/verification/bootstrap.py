@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,6 +61,7 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Produ
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
             limits=BodyLimits(
                 max_bytes=MAX_ATTACHMENT + 64 * 1024,
+                own_texts=re.compile("/v1/runs/[^/]+/attachments"),
                 remedy=f"send a smaller file: an attachment has at most {MAX_ATTACHMENT} bytes",
             ),
         )

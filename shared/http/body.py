@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import zlib
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import zstandard
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.http.plain_text import check_json_text
 from shared.http.problems import SlowSender, problem_response
 from shared.kernel.errors import Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
 from shared.observability.metrics import IN_FLIGHT_BYTES, Nothing
@@ -48,11 +50,13 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """`max_bytes` counts the inflated body, `patience` is how many seconds it may take to arrive; `remedy` says what whoever sends more can do."""
+    """`max_bytes` counts the inflated body, `patience` is how many seconds it may take to arrive; `remedy` says what whoever sends more can do.
+    `own_texts` matches the paths of routes to which a body is bytes, or which judge its texts themselves, record by record."""
 
     max_bytes: int = 8 * 1024 * 1024
     patience: float = 30.0
     remedy: str = "send less in one request"
+    own_texts: re.Pattern[str] | None = None
 
 
 class InflatedBody:
@@ -70,7 +74,11 @@ class InflatedBody:
         charge = _Charge(self._in_flight, self._limits)
         try:
             try:
-                body = await self._read(Headers(scope=scope), receive, charge)
+                headers = Headers(scope=scope)
+                body = await self._read(headers, receive, charge)
+                own = self._limits.own_texts
+                if body and (own is None or not own.fullmatch(scope["path"])):
+                    check_json_text(headers, body)
             except Problem as problem:
                 response = problem_response(problem)
                 response.headers["connection"] = "close"

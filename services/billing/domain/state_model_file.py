@@ -138,7 +138,7 @@ class StateModelFile(_File):
 
     pilotline: Literal["state-model"] = "state-model"
     id: Identifier
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
     line: str = Field(min_length=1, max_length=80)
     patience: Annotated[Duration, Field(ge=0, le=30 * DAY)] = 4 * HOUR
     instruments: tuple[_Instrument, ...] = Field(min_length=1, max_length=64)

@@ -183,7 +183,7 @@ class TariffFile(_File):
 
     pilotline: Literal["tariff"] = "tariff"
     id: Identifier
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
     name: _Name
     currency: str
     time_zone: str = "Asia/Shanghai"

@@ -32,6 +32,7 @@ from services.billing.entrypoints.asking import (
     Place,
     Reader,
     Text,
+    Version,
     money,
     office,
     plain,
@@ -102,7 +103,7 @@ async def models(request: Request, caller: Reader, line: Text = None) -> dict[st
 
 
 @router.get("/state-models/{line}/{version}")
-async def model(request: Request, caller: Reader, line: Place, version: int) -> dict[str, Any]:
+async def model(request: Request, caller: Reader, line: Place, version: Version) -> dict[str, Any]:
     seen = reach(caller, None, line)
     registry = await office(request).registry.current()
     if line in registry.lines:
@@ -141,7 +142,7 @@ async def tariffs(request: Request, caller: Reader, platform: Text = None) -> di
 
 @router.get("/tariffs/{tariff_id}/{version}")
 async def tariff(
-    request: Request, caller: Reader, platform: Platform, tariff_id: Place, version: int
+    request: Request, caller: Reader, platform: Platform, tariff_id: Place, version: Version
 ) -> dict[str, Any]:
     reach(caller, platform)
     async with office(request).pool.connection() as connection:

@@ -204,7 +204,7 @@ def awaited(criteria: CriteriaSet, results: Sequence[ResultEntry]) -> tuple[Awai
 def _offset(token: str | None) -> int:
     if token is None:
         return 0
-    if not token.startswith("n") or not token[1:].isdecimal():
+    if not token.startswith("n") or not token[1:].isdecimal() or len(token) > 12:
         raise Invalid(
             "page_token", "this is no token of this list", field="after", remedy="take it from the page before"
         )

@@ -24,7 +24,7 @@ from services.verification.ports import CommandRecord, Run, Scene, VerificationK
 from shared.http.fields import INT4_MAX, Instant
 from shared.kernel.errors import Invalid, NotFound
 from shared.kernel.ids import stable_id
-from shared.kernel.times import from_rfc3339
+from shared.kernel.times import FIRST, LAST, from_rfc3339
 from shared.storage.api_keys import Caller
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -297,6 +297,9 @@ def _instant(text: str | None, field: str) -> int | None:
     if text is None:
         return None
     try:
-        return int(text) if text.lstrip("-").isdecimal() else from_rfc3339(text)
+        instant = int(text) if text.lstrip("-").isdecimal() else from_rfc3339(text)
     except ValueError as error:
         raise Invalid("instant_malformed", str(error), field=field, remedy="write RFC 3339 with an offset") from error
+    if not FIRST <= instant <= LAST:
+        raise Invalid("instant_range", f"{text} lies outside the years 1 to 9999", field=field, remedy="write RFC 3339")
+    return instant
