@@ -157,7 +157,7 @@ async def _http(request: Request, error: Exception) -> Response:
 def _unreadable(error: BaseException) -> Problem:
     """Why the framework could not read a body."""
     if isinstance(error, RecursionError):
-        return Malformed("body_too_deep", "the body is nested too deeply", field="body", remedy="nest it less deeply")
+        return Malformed("json_too_deep", "the body is nested too deeply", field="body", remedy="nest it less deeply")
     return Malformed("json_malformed", str(error), field="body", remedy="send well-formed JSON in UTF-8")
 
 

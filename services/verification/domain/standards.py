@@ -22,6 +22,7 @@ from services.verification.domain.criteria.parts import Identifier, Model, Title
 from services.verification.domain.criteria_model import Criterion, Phase
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Forbidden, Invalid, Malformed, NotAllowed
+from shared.kernel.yaml_text import read_yaml_text
 
 APPROVALS = 2
 
@@ -77,7 +78,7 @@ class Standard(Model):
 def load_standard(text: str | bytes) -> Standard:
     """From YAML or JSON. Raises Malformed(standard_malformed) or Invalid(standard_invalid)."""
     try:
-        document: Any = yaml.safe_load(text)
+        document: Any = read_yaml_text(text)
     except yaml.YAMLError as error:
         raise Malformed("standard_malformed", f"not YAML or JSON: {error}", remedy="check indentation") from error
     return standard_of(document)

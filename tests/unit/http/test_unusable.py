@@ -107,7 +107,7 @@ async def test_other_characters_of_an_address_are_nobodys_business(client: httpx
         (b'{"name": "\\ud83d\\ud83d\\ude00"}', 422, "text_unusable"),
         (b'{"name": "\xff"}', 400, "json_malformed"),
         (b'{"name": ', 400, "json_malformed"),
-        (b'{"more": ' + b"[" * 20_000, 400, "body_too_deep"),
+        (b'{"more": ' + b"[" * 20_000, 400, "json_too_deep"),
         (b'{"more": ' + b"9" * 5_000 + b"}", 400, "json_malformed"),
         (b'{"at": 123}', 422, "request_invalid"),
         (b'{"at": "123"}', 422, "request_invalid"),
@@ -140,7 +140,7 @@ async def test_texts_that_only_look_like_it_and_bodies_of_bytes_are_taken(client
         ("calendar", 422, "value_out_of_range", "request"),
         ("number", 422, "value_out_of_range", "request"),
         ("text", 422, "text_unusable", "request"),
-        ("depth", 400, "body_too_deep", "body"),
+        ("depth", 400, "json_too_deep", "body"),
     ],
 )
 async def test_what_only_the_calendar_or_the_database_finds_is_no_error_of_ours(

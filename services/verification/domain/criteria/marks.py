@@ -73,9 +73,17 @@ def _marked(node: yaml.Node, loader: yaml.SafeLoader) -> Marked:
         return Marked(dict(pairs), mark)
     if isinstance(node, yaml.SequenceNode):
         return Marked([_marked(item, loader) for item in node.value], mark)
-    return Marked(loader.construct_object(node, deep=True), mark)
+    return Marked(_value(node, loader), mark)
 
 
 def _key(node: yaml.Node, loader: yaml.SafeLoader) -> Any:
-    key = loader.construct_object(node, deep=True)
+    key = _value(node, loader)
     return key if isinstance(key, str | int | float | bool | None) else str(key)
+
+
+def _value(node: yaml.Node, loader: yaml.SafeLoader) -> Any:
+    """Also a day that no calendar has, and a number of thousands of digits, is an error of YAML with its place."""
+    try:
+        return loader.construct_object(node, deep=True)
+    except (ValueError, OverflowError) as error:
+        raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
