@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -30,3 +31,16 @@ Instant = Annotated[
     Micros, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation")
 ]
 """RFC 3339 text and nothing else: a bare number would be an instant in 1970 to one reader and in another year to the next."""
+
+
+def _day(given: object) -> date:
+    if not isinstance(given, str):
+        raise PydanticCustomError("day", "a day is text, such as 2026-03-02")
+    try:
+        return date.fromisoformat(given)
+    except ValueError as error:
+        raise PydanticCustomError("day", "not a day of the calendar, such as 2026-03-02") from error
+
+
+Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"}, mode="validation")]
+"""ISO 8601 text and nothing else, for the same reason."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -39,6 +38,7 @@ from services.billing.entrypoints.asking import (
     reach,
     whole_platform,
 )
+from shared.http.fields import Day
 from shared.http.keys import check_scope
 from shared.kernel.errors import Malformed
 
@@ -62,8 +62,8 @@ class VoucherBody(BaseModel):
     percent: Annotated[Decimal, Field(gt=0, le=100, max_digits=7, decimal_places=4, allow_inf_nan=False)]
     cap: Amount | None = None
     service_codes: tuple[Identifier, ...] = Field(default=(), max_length=100)
-    valid_from: date
-    valid_to: date | None = None
+    valid_from: Day
+    valid_to: Day | None = None
 
     def voucher(self) -> payers.Voucher:
         facts = self.model_dump(exclude={"platform"})

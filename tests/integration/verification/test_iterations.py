@@ -136,6 +136,10 @@ async def test_a_run_of_another_customer_or_item_never_stands_beside(rig: Rig) -
     await rig.create("b", iteration=2)
     await rig.rows("update verification.run set previous_run = 'a' where run_id = 'b' returning 1")
     assert [column["run"] for column in (await ask(rig, "runs/b/comparison"))["columns"]] == ["b"]
+    assert (await rig.client.post("/v1/runs/a/issues", json={"title": "of another customer"})).status_code == 201
+    assert (await ask(rig, "runs/b/issues"))["items"] == []
+    assert len((await ask(rig, "runs/a/issues"))["items"]) == 1
+    assert "of another customer" not in (await rig.client.get("/runs/b/compare")).text
     named = await rig.client.get("/v1/runs/b/comparison?baseline=a")
     assert (named.status_code, named.json()["code"]) == (422, "baseline_other_customer")
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from shared.http.body import BodyLimits, InflatedBody, InFlight
-from shared.http.fields import Instant
+from shared.http.fields import Day, Instant
 from shared.http.plain_text import PlainAddress
 from shared.http.problems import Outermost, answer_problems
 from shared.kernel.times import utc
@@ -24,6 +24,7 @@ JSON = {"content-type": "application/json"}
 
 class Document(BaseModel):
     at: Instant | None = None
+    day: Day | None = None
     name: str = ""
     more: Any = None
 
@@ -112,6 +113,9 @@ async def test_other_characters_of_an_address_are_nobodys_business(client: httpx
         (b'{"at": 123}', 422, "request_invalid"),
         (b'{"at": "123"}', 422, "request_invalid"),
         (b'{"at": "2026-03-02T00:00:00"}', 422, "request_invalid"),
+        (b'{"day": 0}', 422, "request_invalid"),
+        (b'{"day": "86400"}', 422, "request_invalid"),
+        (b'{"day": "2026-02-30"}', 422, "request_invalid"),
         (b'{"at": "0001-01-01T00:00:00+14:00"}', 422, "request_invalid"),
         (b'{"at": "9999-12-31T23:59:59-14:00"}', 422, "request_invalid"),
     ],
@@ -120,7 +124,7 @@ async def test_a_body_that_nobody_can_use_is_refused(
     client: httpx.AsyncClient, body: bytes, status: int, code: str
 ) -> None:
     # G14
-    field = "at" if b'"at"' in body else "body"
+    field = next((name for name in ("at", "day") if f'"{name}"'.encode() in body), "body")
     assert told(await client.post("/document", content=body, headers=JSON)) == (status, code, field)
 
 
