@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.http.problems import problem_response
-from shared.kernel.errors import Invalid, Malformed
+from shared.kernel.errors import Invalid
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_IN_QUERY = re.compile(rb"[\x00-\x1f\x7f]|%(?:[01][0-9A-Fa-f]|7[Ff])")
@@ -18,7 +18,7 @@ _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 
 class PlainAddress:
-    """ASGI middleware: 400 `text_control` for a path or a query with a control character."""
+    """ASGI middleware: 422 `request_invalid` for a path or a query with a control character."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,8 +28,8 @@ class PlainAddress:
         if field is None:
             await self._app(scope, receive, send)
             return
-        problem = Malformed(
-            "text_control",
+        problem = Invalid(
+            "request_invalid",
             f"{field} has a control character",
             field=field,
             remedy="send text without U+0000 to U+001F and U+007F",
