@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -59,7 +60,12 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Relay
             "pilotline billing",
             keys=ApiKeys(pool),
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
-            limits=BodyLimits(settings.body_max_bytes, settings.body_patience_seconds),
+            limits=BodyLimits(
+                settings.body_max_bytes,
+                settings.body_patience_seconds,
+                remedy="send fewer events in a request",
+                own_texts=re.compile("/v1/usage/events"),
+            ),
             in_flight=InFlight(settings.in_flight_max_bytes),
         )
         submission = Submission(UsageBooks(pool), producer, topics.usage_events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -82,7 +83,12 @@ async def build_gateway(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
             "pilotline ingest",
             keys=ApiKeys(pool),
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
-            limits=BodyLimits(settings.body_max_bytes, settings.body_patience_seconds),
+            limits=BodyLimits(
+                settings.body_max_bytes,
+                settings.body_patience_seconds,
+                remedy="send fewer frames in a request",
+                own_texts=re.compile("/v1/telemetry"),
+            ),
             in_flight=in_flight,
         )
         app.state.gateway = Gateway(settings, pool, registry, gate, in_flight)

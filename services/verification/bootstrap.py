@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,11 @@ from services.verification.adapters.webhook_dispatcher import AT_ONCE, WebhookDi
 from services.verification.adapters.webhook_sender import WebhookSender
 from services.verification.config import ApiSettings
 from services.verification.entry_handlers import MAX_ATTACHMENT
+from services.verification.handlers import COMMAND_HORIZON
 from shared.contracts.topics import Topics
 from shared.http.app import create_app
 from shared.http.body import BodyLimits
-from shared.kernel.times import Micros
+from shared.kernel.times import DAY, Micros
 from shared.kernel.units import check_unit
 from shared.messaging.producer import Producer, producing
 from shared.storage.api_keys import ApiKeys
@@ -40,6 +42,7 @@ class Verification:
     iterations: Iterations
     feed: LiveFeed
     webhook_allow_private: bool = False
+    command_horizon: Micros = COMMAND_HORIZON
 
 
 def now() -> Micros:
@@ -57,7 +60,11 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Produ
             "pilotline verification",
             keys=ApiKeys(pool),
             checks={"database": lambda: reachable(pool), "kafka": producer.reachable},
-            limits=BodyLimits(max_bytes=MAX_ATTACHMENT + 64 * 1024),
+            limits=BodyLimits(
+                max_bytes=MAX_ATTACHMENT + 64 * 1024,
+                own_texts=re.compile("/v1/runs/[^/]+/attachments"),
+                remedy=f"send a smaller file: an attachment has at most {MAX_ATTACHMENT} bytes",
+            ),
         )
         app.state.verification = Verification(
             pool=pool,
@@ -67,6 +74,7 @@ async def build_api(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, Produ
             iterations=Iterations(pool),
             feed=LiveFeed(pool, settings.database_url.get_secret_value(), now=now),
             webhook_allow_private=settings.webhook_allow_private,
+            command_horizon=round(settings.command_horizon_days * DAY),
         )
         yield app, producer
 

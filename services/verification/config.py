@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from services.verification.handlers import COMMAND_HORIZON
+from shared.kernel.times import DAY
 from shared.observability.settings import ProcessSettings
 
 
@@ -16,6 +18,10 @@ class ApiSettings(ProcessSettings):
     )
     webhook_timeout: float = Field(
         default=10.0, gt=0, le=60, description="seconds that a webhook receiver has to answer"
+    )
+
+    command_horizon_days: float = Field(
+        default=COMMAND_HORIZON / DAY, gt=0, le=36_525, description="how long ago a command to a run may lie"
     )
 
     @property

@@ -36,7 +36,7 @@ from shared.contracts.lifecycle import (
 from shared.contracts.registry import Stream, channel_path
 from shared.kernel.errors import Forbidden, Invalid, NotAllowed, NotFound, Problem
 from shared.kernel.ids import stable_id
-from shared.kernel.times import Micros
+from shared.kernel.times import DAY, Micros, to_rfc3339
 from shared.storage.api_keys import EVERYTHING, Scope
 from shared.storage.registry import Registry
 
@@ -52,9 +52,15 @@ _EVENTS = {
 }
 
 
+COMMAND_HORIZON: Micros = 3660 * DAY
+"""How long ago a command may lie: recorded runs of other years are replayed, but a meter closes every clock hour since the start."""
+CREATED = "run.created"
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A command to a run, or with `command` "phase" the start of `phase`. `key` makes a repetition harmless."""
+    """A command to a run, or with `command` "phase" the start of `phase`. `key` makes a repetition harmless. With `at_once` nobody named an
+    instant and `at` is this moment: a repetition comes later and is the same command all the same."""
 
     run: str
     key: str
@@ -63,6 +69,15 @@ class Order:
     who: str
     reason: str = ""
     phase: str | None = None
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """This moment, and how long before it a command may lie."""
+
+    now: Micros
+    horizon: Micros = COMMAND_HORIZON
 
 
 def refusal(record: CommandRecord) -> Problem | None:
@@ -147,11 +162,13 @@ async def save_criteria(
     return saved
 
 
-async def create_run(run: Run, *, registry: Registry, criteria: KeepsCriteria, runs: KeepsRuns) -> tuple[Run, bool]:
-    """Keep an idle run whose criteria fit its line. Answers the run and whether it is new: the same request again changes nothing.
+async def create_run(
+    run: Run, *, now: Micros, registry: Registry, criteria: KeepsCriteria, runs: KeepsRuns
+) -> tuple[Run, bool]:
+    """Keep an idle run whose criteria fit its line, and say so. Answers the run and whether it is new: the same request again changes nothing.
 
     Raises NotFound(line_unknown | customer_unknown | criteria_unknown | run_unknown), NotAllowed(criteria_not_published | run_exists),
-    Invalid for criteria that do not fit, or for an iteration that does not follow the previous run's.
+    Invalid for criteria that do not fit, or for a run that is no iteration of the previous one (run_iteration | run_previous_other).
     """
     streams = streams_of_line(registry, run.line)
     if run.customer not in registry.customers:
@@ -164,6 +181,8 @@ async def create_run(run: Run, *, registry: Registry, criteria: KeepsCriteria, r
     await _check_previous(run, runs)
     wanted = replace(run, platform=registry.lines[run.line].platform, criteria_digest=stored.digest)
     if await runs.insert(wanted):
+        data = {"run": wanted.run, "line": wanted.line, "state": str(wanted.state), "who": wanted.created_by}
+        await runs.announce(wanted, Announcement("created", now, None, CREATED, data))
         return wanted, True
     present = await runs.lock(run.run)
     assert present is not None
@@ -189,11 +208,14 @@ async def published_criteria(store: KeepsCriteria, set_id: str, version: int) ->
     return stored
 
 
-async def carry_out(order: Order, *, registry: Registry, criteria: KeepsCriteria, runs: KeepsRuns) -> CommandRecord:
+async def carry_out(
+    order: Order, *, clock: Clock, registry: Registry, criteria: KeepsCriteria, runs: KeepsRuns
+) -> CommandRecord:
     """Carry out a command, or record why not (V-2): the refusal is in the answer's `problem`, so that its record is kept.
 
-    The key decides identity: the same key again gives the recorded answer, refused or not, and changes nothing. Raises
-    NotFound(run_unknown), or NotAllowed(run_command_key_reused) when the key belongs to another command.
+    The key decides identity: the same key again gives the recorded answer, refused or not, and changes nothing. Only a refusal that asks to
+    wait (`run_previous_not_final`) leaves the key free, and says so in `key`: the same command may come again under it. Raises
+    NotFound(run_unknown), or NotAllowed(run_command_key_reused) when the key belongs to another command, instant, reason or person.
     """
     run = await runs.lock(order.run)
     if run is None:
@@ -205,16 +227,16 @@ async def carry_out(order: Order, *, registry: Registry, criteria: KeepsCriteria
     try:
         if order.command == PHASE and order.phase in await runs.begun_by_condition(order.run):
             raise _repeated_phase(order.phase)
-        changed = await _changed(run, order, _carried_out(given), registry, criteria, runs)
+        changed = await _changed(run, order, _carried_out(given), clock, registry, criteria, runs)
     except Problem as problem:
-        refused = _record(order, run.state, problem)
-        await runs.record(refused)
+        refused = _refused(order, run.state, problem)
+        if all(earlier.key != refused.key for earlier in given):
+            await runs.record(refused)
         return refused
     carried_out = _record(order, changed.state, None)
     await runs.record(carried_out)
     await runs.save(changed)
-    if changed.started_at is not None:
-        await runs.announce(changed, _announcement(order, changed, registry))
+    await runs.announce(changed, _announcement(order, changed, registry))
     return carried_out
 
 
@@ -222,10 +244,12 @@ async def _changed(
     run: Run,
     order: Order,
     history: tuple[CommandRecord, ...],
+    clock: Clock,
     registry: Registry,
     criteria: KeepsCriteria,
     runs: KeepsRuns,
 ) -> Run:
+    _check_plausible(order, clock, streams_of_line(registry, run.line))
     if history and order.at < history[-1].at:
         raise NotAllowed(
             "run_command_time",
@@ -246,6 +270,27 @@ async def _changed(
     return replace(run, state=state)
 
 
+def _check_plausible(order: Order, clock: Clock, streams: Sequence[Stream]) -> None:
+    """A command records what has happened: it lies no further in the future than a sample of its line may, recorded ones too, and not before the
+    horizon. Raises Invalid(run_command_future | run_command_past)."""
+    latest = clock.now + max((stream.future_bound for stream in streams), default=0)
+    if order.at > latest:
+        raise Invalid(
+            "run_command_future",
+            f"{to_rfc3339(order.at)} lies further in the future than {to_rfc3339(latest)}",
+            field="at",
+            remedy="give the instant at which it has happened, or none for this moment",
+        )
+    earliest = clock.now - clock.horizon
+    if order.at < earliest:
+        raise Invalid(
+            "run_command_past",
+            f"{to_rfc3339(order.at)} lies before {to_rfc3339(earliest)}",
+            field="at",
+            remedy="give the instant at which it has happened; for older recordings raise PILOTLINE_COMMAND_HORIZON_DAYS",
+        )
+
+
 async def _run_before(run: Run, criteria: CriteriaSet, runs: KeepsRuns) -> Recorded | None:
     """What the run is compared with, where its criteria ask for that and it has a run before it. Raises NotAllowed(run_previous_not_final)."""
     if run.previous_run is None or not compares(criteria):
@@ -256,7 +301,7 @@ async def _run_before(run: Run, criteria: CriteriaSet, runs: KeepsRuns) -> Recor
             "run_previous_not_final",
             f"run {run.previous_run} has no final verdict yet, and the criteria compare with it",
             field="previous_run",
-            remedy="end it and wait for its close, then start this run",
+            remedy="end it and wait for its close, then give this command again; its key is still free",
         )
     return recorded
 
@@ -303,7 +348,7 @@ def _repeated_phase(phase: str | None) -> NotAllowed:
 
 
 def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:
-    """`run` is as the command has left it."""
+    """`run` is as the command has left it. Of one that never started only the event is told: nothing on its line and no document waits for an end."""
     record = line_record(order, run)
     data = {
         "run": run.run,
@@ -314,6 +359,8 @@ def _announcement(order: Order, run: Run, registry: Registry) -> Announcement:
         "who": order.who,
         "reason": order.reason,
     }
+    if run.started_at is None:
+        return Announcement(record.event_id, order.at, None, _EVENTS[order.command], data)
     event: tuple[str, str, Mapping[str, object]] = ("event", f"command/{order.key}", {**data, "at": order.at})
     documents = [*_opening(run, registry), event] if order.command == Command.START else [event]
     return Announcement(record.event_id, order.at, record, _EVENTS[order.command], data, documents)
@@ -378,11 +425,21 @@ def _record(order: Order, state: RunState, problem: Problem | None) -> CommandRe
     )
 
 
+def _refused(order: Order, state: RunState, problem: Problem) -> CommandRecord:
+    """Where waiting helps, the record has a key of its own and names the order's as `key`, which stays free."""
+    if problem.code != "run_previous_not_final":
+        return _record(order, state, problem)
+    problem.extra["key"] = order.key
+    return _record(replace(order, key=str(stable_id("run-command-waits", order.run, order.key))), state, problem)
+
+
 def _repeated(earlier: CommandRecord, order: Order) -> CommandRecord:
-    if (earlier.command, earlier.phase) != (order.command, order.phase):
+    at = earlier.at if order.at_once else order.at
+    again = (order.command, order.phase, at, order.who, order.reason)
+    if (earlier.command, earlier.phase, earlier.at, earlier.who, earlier.reason) != again:
         raise NotAllowed(
             "run_command_key_reused",
-            f"key {order.key} was used for {earlier.command}",
+            f"key {order.key} was used for another command: {earlier.command} at {to_rfc3339(earlier.at)}",
             field="key",
             remedy="give every command a key of its own",
         )
@@ -420,6 +477,13 @@ async def _check_previous(run: Run, runs: KeepsRuns) -> None:
     previous = await runs.lock(run.previous_run)
     if previous is None:
         raise NotFound("run_unknown", f"there is no run {run.previous_run}", field="previous_run")
+    if (previous.customer, previous.item) != (run.customer, run.item):
+        raise Invalid(
+            "run_previous_other",
+            f"{run.previous_run} is no run of {run.item} for {run.customer}",
+            field="previous_run",
+            remedy="name a run of the same customer and item; what differs between iterations is the item's revision",
+        )
     if previous.project != run.project or previous.iteration >= run.iteration:
         raise Invalid(
             "run_iteration",

@@ -39,7 +39,7 @@ async def open_issue(wanted: Issue, desk: IssueDesk) -> IssueView:
     if run is None:
         raise NotFound("run_unknown", f"there is no run {wanted.run}", field="run", remedy="see GET /v1/runs")
     full = replace(wanted, line=run.line, project=run.project, item=run.item)
-    for earlier in await desk.issues.of_item(run.project, run.item):
+    for earlier in await desk.issues.of_item(run.run):
         if (earlier.run, earlier.key) == (full.run, full.key):
             if (earlier.criterion, earlier.title) != (full.criterion, full.title):
                 raise _reused()
@@ -74,10 +74,10 @@ async def act_on_issue(issue: UUID, wanted: Happening, desk: IssueDesk) -> Issue
     return await _view(replace(found, history=(*found.history, wanted)), desk)
 
 
-async def issues_of(project: str, item: str, issues: KeepsIssues) -> tuple[IssueView, ...]:
-    """The issues of an item under test, oldest first."""
-    iterations = await issues.iterations(project, item)
-    found = await issues.of_item(project, item)
+async def issues_of(run: str, issues: KeepsIssues) -> tuple[IssueView, ...]:
+    """The issues of a run's item under test in all its iterations, oldest first."""
+    iterations = await issues.iterations(run)
+    found = await issues.of_item(run)
     return tuple(IssueView(issue, standing(issue.criterion, issue.history, iterations), iterations) for issue in found)
 
 
@@ -86,12 +86,12 @@ async def show_issue(issue: UUID, issues: KeepsIssues) -> IssueView:
     found = await issues.find(issue)
     if found is None:
         raise NotFound("issue_unknown", f"there is no issue {issue}", field="issue")
-    iterations = await issues.iterations(found.project, found.item)
+    iterations = await issues.iterations(found.run)
     return IssueView(found, standing(found.criterion, found.history, iterations), iterations)
 
 
 async def _view(issue: Issue, desk: IssueDesk) -> IssueView:
-    iterations = await desk.issues.iterations(issue.project, issue.item)
+    iterations = await desk.issues.iterations(issue.run)
     return IssueView(issue, standing(issue.criterion, issue.history, iterations), iterations)
 
 

@@ -217,7 +217,7 @@ class KeepsRuns(Protocol):
     async def record(self, command: CommandRecord) -> None: ...
 
     async def save(self, run: Run) -> None:
-        """State, phase, what is pinned, start and end."""
+        """State, phase, what is pinned, start and end. One that ends before it has started is final without a verdict: nothing will judge it."""
 
     async def announce(self, run: Run, announcement: Announcement) -> None:
         """In the same transaction as the rows it tells of: nobody learns of what did not happen."""
@@ -309,12 +309,12 @@ class KeepsIssues(Protocol):
     async def find(self, issue: UUID) -> Issue | None:
         """The issue, so that nobody else adds to it before the transaction ends."""
 
-    async def of_item(self, project: str, item: str) -> Sequence[Issue]:
-        """Those of an item under test, oldest first."""
+    async def of_item(self, run: str) -> Sequence[Issue]:
+        """Those of the item that the run verifies, in the same project and for the same customer; oldest first."""
 
     async def insert(self, issue: Issue) -> None: ...
 
     async def append(self, issue: UUID, happening: Happening) -> None: ...
 
-    async def iterations(self, project: str, item: str) -> Mapping[str, Iteration]:
-        """The runs of an item under test, in order of their iterations."""
+    async def iterations(self, run: str) -> Mapping[str, Iteration]:
+        """The runs of that item, in order of their iterations."""

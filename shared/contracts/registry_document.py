@@ -32,6 +32,7 @@ from shared.contracts.registry import (
 )
 from shared.kernel.errors import Invalid, Malformed
 from shared.kernel.times import DAY, HOUR, MINUTE, SECOND, Micros
+from shared.kernel.yaml_text import read_yaml_text
 
 _UNITS: dict[str, Micros] = {"us": 1, "ms": 1000, "s": SECOND, "min": MINUTE, "h": HOUR, "d": DAY}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)")
@@ -152,7 +153,7 @@ class RegistryDocument(_Model):
 def read_yaml(text: str) -> RegistryDocument:
     """Raises Malformed(yaml_malformed) or Invalid(registry_invalid)."""
     try:
-        content = yaml.safe_load(text)
+        content = read_yaml_text(text)
     except yaml.YAMLError as error:
         raise Malformed("yaml_malformed", str(error), remedy="write well-formed YAML") from error
     return read_document(content)

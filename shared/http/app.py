@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 from shared.http.body import BodyLimits, InflatedBody, InFlight
+from shared.http.plain_text import PlainAddress
 from shared.http.problems import Outermost, answer_problems
 from shared.observability.health import Check, alive_response, metrics_response, ready_response
 from shared.storage.api_keys import ApiKeys
@@ -31,6 +32,7 @@ def create_app(
     app.state.keys = keys
     answer_problems(app)
     app.add_middleware(InflatedBody, limits=limits or BodyLimits(), in_flight=in_flight or InFlight(256 * 1024 * 1024))
+    app.add_middleware(PlainAddress)
     app.add_middleware(Outermost)
     _add_health(app, checks)
     return app

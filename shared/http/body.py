@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import zlib
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import zstandard
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.http.plain_text import check_json_text
 from shared.http.problems import SlowSender, problem_response
 from shared.kernel.errors import Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
 from shared.observability.metrics import IN_FLIGHT_BYTES, Nothing
@@ -48,10 +50,13 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """`max_bytes` counts the inflated body, `patience` is how many seconds it may take to arrive."""
+    """`max_bytes` counts the inflated body, `patience` is how many seconds it may take to arrive; `remedy` says what whoever sends more can do.
+    `own_texts` matches the paths of routes to which a body is bytes, or which judge its texts themselves, record by record."""
 
     max_bytes: int = 8 * 1024 * 1024
     patience: float = 30.0
+    remedy: str = "send less in one request"
+    own_texts: re.Pattern[str] | None = None
 
 
 class InflatedBody:
@@ -66,10 +71,14 @@ class InflatedBody:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             await self._app(scope, receive, send)
             return
-        charge = _Charge(self._in_flight, self._limits.max_bytes)
+        charge = _Charge(self._in_flight, self._limits)
         try:
             try:
-                body = await self._read(Headers(scope=scope), receive, charge)
+                headers = Headers(scope=scope)
+                body = await self._read(headers, receive, charge)
+                own = self._limits.own_texts
+                if body and (own is None or not own.fullmatch(scope["path"])):
+                    check_json_text(headers, body)
             except Problem as problem:
                 response = problem_response(problem)
                 response.headers["connection"] = "close"
@@ -92,7 +101,7 @@ class InflatedBody:
             )
         declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > self._limits.max_bytes:
-            raise too_large(self._limits.max_bytes)
+            raise too_large(self._limits)
         try:
             async with asyncio.timeout(self._limits.patience):
                 raw = await _whole(receive, charge)
@@ -109,16 +118,16 @@ class InflatedBody:
 class _Charge:
     """What one request holds of the common budget."""
 
-    def __init__(self, in_flight: InFlight, max_bytes: int) -> None:
+    def __init__(self, in_flight: InFlight, limits: BodyLimits) -> None:
         self._in_flight = in_flight
-        self._max = max_bytes
+        self._limits = limits
         self._counted = 0
         self._taken = 0
 
     def add(self, size: int) -> None:
         """Raises TooLarge(body_too_large) or Unavailable(inflight_full)."""
-        if self._counted + size > self._max:
-            raise too_large(self._max)
+        if self._counted + size > self._limits.max_bytes:
+            raise too_large(self._limits)
         self._in_flight.take(size)
         self._counted += size
         self._taken += size
@@ -132,13 +141,13 @@ class _Charge:
         self._taken = 0
 
 
-def too_large(limit: int) -> TooLarge:
+def too_large(limits: BodyLimits) -> TooLarge:
     return TooLarge(
         "body_too_large",
-        f"the inflated body has more than {limit} bytes",
+        f"the inflated body has more than {limits.max_bytes} bytes",
         field="body",
-        remedy="send fewer frames in a request",
-        extra={"limit": limit},
+        remedy=limits.remedy,
+        extra={"limit": limits.max_bytes},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import traceback
@@ -43,12 +44,20 @@ class ProblemResponse(Response):
     def __init__(
         self, code: str, document: dict[str, object], status: int, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(orjson.dumps(document), status, headers)
+        super().__init__(_encoded(document), status, headers)
         self._code = code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["pilotline_code"] = self._code
         await super().__call__(scope, receive, send)
+
+
+def _encoded(document: dict[str, object]) -> bytes:
+    """What a request held may be quoted: half of a surrogate pair, or a number of any length, which orjson refuses."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        return json.dumps(document, allow_nan=False).encode()
 
 
 def problem_response(problem: Problem) -> Response:
@@ -62,10 +71,13 @@ def problem_response(problem: Problem) -> Response:
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Register the handlers: our own refusals, FastAPI's validation, unknown routes and methods, a database that does not answer."""
+    """Register the handlers: our own refusals, FastAPI's validation, unknown routes and methods, what no column or calendar holds, a database
+    that does not answer."""
     app.add_exception_handler(Problem, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http)
+    for unusable in (RecursionError, OverflowError, UnicodeEncodeError, psycopg.DataError):
+        app.add_exception_handler(unusable, _unusable)
     for unreachable in (PoolTimeout, TooManyRequests, psycopg.OperationalError, psycopg.InterfaceError):
         app.add_exception_handler(unreachable, _database)
 
@@ -136,8 +148,40 @@ async def _http(request: Request, error: Exception) -> Response:
         response = problem_response(MethodNotAllowed("method_not_allowed", f"{request.method} is not offered here"))
         response.headers.update(error.headers or {})
         return response
+    if error.status_code == 400 and error.__cause__ is not None:
+        return problem_response(_unreadable(error.__cause__))
     document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code, "code": "http_error"}
     return ProblemResponse("http_error", document, error.status_code, error.headers)
+
+
+def _unreadable(error: BaseException) -> Problem:
+    """Why the framework could not read a body."""
+    if isinstance(error, RecursionError):
+        return Malformed("json_too_deep", "the body is nested too deeply", field="body", remedy="nest it less deeply")
+    return Malformed("json_malformed", str(error), field="body", remedy="send well-formed JSON in UTF-8")
+
+
+async def _unusable(request: Request, error: Exception) -> Response:
+    """Logged with its place all the same: what the routes bound themselves never gets here."""
+    where = traceback.format_tb(error.__traceback__)
+    _log.warning("request_unusable", path=request.url.path, error=type(error).__name__, where="".join(where[-4:]))
+    if isinstance(error, RecursionError):
+        return problem_response(_unreadable(error))
+    if isinstance(error, OverflowError | psycopg.errors.NumericValueOutOfRange | psycopg.errors.DatetimeFieldOverflow):
+        problem = Invalid(
+            "value_out_of_range",
+            "a number or an instant of the request is larger than this service holds",
+            field="request",
+            remedy="send numbers of at most 64 bits and instants of the years 1 to 9999",
+        )
+        return problem_response(problem)
+    problem = Invalid(
+        "text_unusable",
+        "a text of the request has characters that cannot be kept",
+        field="request",
+        remedy="send text in UTF-8 without U+0000 and without halves of surrogate pairs",
+    )
+    return problem_response(problem)
 
 
 async def _database(_request: Request, error: Exception) -> Response:

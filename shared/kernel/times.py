@@ -14,17 +14,23 @@ DAY: Micros = 24 * HOUR
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+FIRST: Micros = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+LAST: Micros = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+"""The calendar in UTC: `utc` knows what lies in [FIRST, LAST]."""
 
 
 def micros(instant: datetime) -> Micros:
-    """The instant of an aware datetime, exact. Raises ValueError for a naive one."""
+    """The instant of an aware datetime, exact. Raises ValueError for a naive one, and for one outside the years 1 to 9999 in UTC."""
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone")
-    return (instant - _EPOCH) // _MICROSECOND
+    found = (instant - _EPOCH) // _MICROSECOND
+    if not FIRST <= found <= LAST:
+        raise ValueError("the instant lies outside the years 1 to 9999 in UTC")
+    return found
 
 
 def utc(instant: Micros) -> datetime:
-    """The aware UTC datetime of an instant, exact."""
+    """The aware UTC datetime of an instant, exact. Raises OverflowError outside [FIRST, LAST]."""
     return _EPOCH + timedelta(microseconds=instant)
 
 

@@ -28,7 +28,7 @@ from services.verification.domain.outcomes import RunResult
 from services.verification.domain.plan import RunPlan
 from services.verification.domain.rebuilding import rebuild
 from services.verification.domain.run_state import RunState
-from services.verification.handlers import Order, carry_out, create_run, line_record, save_criteria
+from services.verification.handlers import Clock, Order, carry_out, create_run, line_record, save_criteria
 from services.verification.ports import Run, Scene, VerificationKind
 from shared.contracts.frame import Frame
 from shared.contracts.topics import Topics
@@ -118,11 +118,11 @@ async def stored(pool: Pool, topics: Topics, count: int) -> str:
         kept = CriteriaStore(connection)
         await save_criteria(criteria(), line=LINE, publish=True, who="bench", registry=known, store=kept)
         runs = RunStore(connection, topics)
-        run, _ = await create_run(_run(), registry=known, criteria=kept, runs=runs)
+        run, _ = await create_run(_run(), now=START, registry=known, criteria=kept, runs=runs)
         records: list[Lifecycle] = []
         for command, at, phase in (("start", START, None), ("phase", START, "p"), ("complete", end, None)):
             order = Order("bench", command, command, at, "bench", "", phase)
-            await carry_out(order, registry=known, criteria=kept, runs=runs)
+            await carry_out(order, clock=Clock(end), registry=known, criteria=kept, runs=runs)
             if command != "start":
                 records.append(line_record(order, run))  # type: ignore[arg-type]
         plan = RunPlan.build(run="bench", criteria=criteria(), streams=known.streams_of_line(LINE), start=START)

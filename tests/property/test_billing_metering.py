@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.billing.domain.exact import NANO, divide_half_even, nano
+from services.billing.domain.instrument_meter import STRETCH
 from services.billing.domain.line_meter import MeterPlan
 from services.billing.domain.readings import Readings
 from services.billing.domain.segment import Segment
@@ -135,7 +136,7 @@ def undisturbed(story: Story, of: MeterPlan = PLANS[0]) -> MeterBench:
     return bench
 
 
-# B-3, B-21: permutation, duplication, chunking, crashes; B-4 with gaps in the story
+# B-3, B-21: permutation, duplication, chunking, crashes, stretches; B-4 with gaps in the story
 @settings(max_examples=FEW)
 @given(story=stories(), of=st.sampled_from(PLANS), data=st.data())
 def test_segments_in_force_do_not_depend_on_order_repetition_or_batches(
@@ -145,18 +146,20 @@ def test_segments_in_force_do_not_depend_on_order_repetition_or_batches(
     items: list[Item] = [*story.records, *story.frames]
     repeated = data.draw(st.lists(st.sampled_from(items), max_size=20))
     log = data.draw(st.permutations(items + repeated))
-    bench = MeterBench(of)
+    bench = MeterBench(of, data.draw(st.sampled_from([2 * HOUR, STRETCH])))
     position = 0
     while position < len(log):
         size = data.draw(st.integers(1, 12))
         bench.feed(log[position : position + size])
         position += size
-        action = data.draw(st.sampled_from(["go on", "crash", "rebuild"]))
+        action = data.draw(st.sampled_from(["go on", "crash", "rebuild", "part"]))
         if action == "crash":
             bench.crash()
         elif action == "rebuild":
             bench.rebuild()
-    bench.rebuild()
+        elif action == "part" and bench.meter.stale is not None:
+            bench.rebuild_part()
+    bench.settle()
     assert bench.meter.stale is None
     assert bench.in_force() == expected.in_force()
     assert _open(bench) == _open(expected)

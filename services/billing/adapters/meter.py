@@ -44,7 +44,7 @@ class Meter:
         self._emitted: dict[str, int] = defaultdict(int)
 
     async def restore(self, partitions: Sequence[int], connection: Connection) -> None:
-        """Lines are loaded with their next record; those that wait for a rebuild at once, because nothing else may ever come."""
+        """Lines are loaded with their next record; those that wait for a rebuild or are behind at once: nothing else may ever come."""
         self._meters.clear()
         self._partition_of.clear()
         self._emitted.clear()
@@ -58,7 +58,7 @@ class Meter:
         self._partition_of.update(await cursor.fetchall())
 
     async def process(self, records: Sequence[Record], connection: Connection) -> None:
-        """Apply a batch; without one, compute again what waits for stored frames."""
+        """Apply a batch; with or without one, go on where a line is behind, and compute again what waits for stored frames."""
         by_line: dict[str, list[Record]] = defaultdict(list)
         for record in records:
             if record.key:
@@ -74,6 +74,8 @@ class Meter:
             if meter is not None:
                 await self._feed(line, meter, batch, connection)
         for line, meter in self._meters.items():
+            if meter.behind is not None and line not in by_line:
+                await self._advance(line, meter, connection)
             if meter.stale is not None:
                 await self._rebuild(line, meter, connection)
 
@@ -110,6 +112,9 @@ class Meter:
                 await self._take(meter, record)
             except Reject as reject:
                 await dead_letter(connection, NAME, record, reject)
+        await self._advance(line, meter, connection)
+
+    async def _advance(self, line: str, meter: LineMeter, connection: Connection) -> None:
         segments = meter.advance()
         await tables.emit(connection, self._usage_topic, segments)
         await tables.save_meter(connection, line, self._partition_of[line], meter)
@@ -150,4 +155,4 @@ class Meter:
         await tables.emit(connection, self._usage_topic, revisions)
         await tables.save_meter(connection, line, partition, meter)
         self._emitted[line] += len(revisions)
-        _log.info("line_metered_again", line=line, frames=len(frames), revisions=len(revisions))
+        _log.info("line_metered_again", line=line, since=stale.since, frames=len(frames), revisions=len(revisions))

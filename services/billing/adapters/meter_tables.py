@@ -16,7 +16,7 @@ from services.billing.domain.segment import Segment
 from services.billing.domain.usage import segment_document, segment_from_document, usage_event
 from shared.contracts.events import encode_event
 from shared.contracts.topics import Kind
-from shared.kernel.times import Micros, utc
+from shared.kernel.times import utc
 from shared.messaging.outbox import OutboxMessage, Schema, add
 from shared.storage.blocks import StoredFrame, read_frames
 from shared.storage.pool import Connection
@@ -24,8 +24,6 @@ from shared.storage.pool import Connection
 SCHEMA: Schema = "billing"
 SINK = "ingest.sink"
 """Owner of the position that says which frames are stored (services/ingest)."""
-
-_end_of_time: Micros = 7_258_118_400_000_000  # 2200-01-01, the latest instant the gateway takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class StoredMeter:
 async def load_meters(
     connection: Connection, *, line: str | None = None, partitions: Sequence[int] = ()
 ) -> list[StoredMeter]:
-    """The memory of one line, or of every line of some partitions that waits for a rebuild."""
+    """The memory of one line, or of every line of some partitions that has work to do although nothing new comes."""
     cursor = await connection.execute(
         """select line, model_digest, snapshot, stale_since is not null from billing.meter_state
            where line = %s or (partition = any(%s) and stale_since is not null)""",
@@ -52,12 +50,12 @@ async def load_meters(
 
 async def save_meter(connection: Connection, line: str, partition: int, meter: LineMeter) -> None:
     """The memory, and the open segments for the live pages."""
-    stale = meter.stale
+    waiting = [at for at in (meter.behind, None if meter.stale is None else meter.stale.since) if at is not None]
     await connection.execute(
         """insert into billing.meter_state as m (line, partition, model_digest, snapshot, stale_since) values (%s, %s, %s, %s, %s)
            on conflict (line) do update set partition = excluded.partition, snapshot = excluded.snapshot, stale_since = excluded.stale_since,
                updated_at = clock_timestamp()""",
-        (line, partition, meter.plan.model.digest, meter.snapshot(), None if stale is None else utc(stale.since)),
+        (line, partition, meter.plan.model.digest, meter.snapshot(), utc(min(waiting)) if waiting else None),
     )
     open_ = meter.provisional()
     await connection.execute(
@@ -107,18 +105,18 @@ async def emit(connection: Connection, topic: str, segments: Sequence[Segment]) 
 
 
 async def emitted_since(connection: Connection, line: str, stale: Stale) -> list[Segment]:
-    """Last revision of every segment of the stale instruments that starts at or after `stale.since`."""
+    """Last revision of every segment of the stale instruments that starts in [stale.since, stale.until)."""
     cursor = await connection.execute(
         """select distinct on (segment_key) document from billing.segment
-           where line = %s and instrument = any(%s) and start_at >= %s order by segment_key, revision desc""",
-        (line, list(stale.instruments), utc(stale.since)),
+           where line = %s and instrument = any(%s) and start_at >= %s and start_at < %s order by segment_key, revision desc""",
+        (line, list(stale.instruments), utc(stale.since), utc(stale.until)),
     )
     return [segment_from_document(document) for (document,) in await cursor.fetchall()]
 
 
 async def stored_readings(connection: Connection, stale: Stale) -> list[Readings]:
-    """Every stored frame of the stale streams with a sample at or after `stale.since`."""
-    return [_readings(frame) for frame in await read_frames(connection, stale.streams, stale.since, _end_of_time)]
+    """Every stored frame of the stale streams with a sample in [stale.since, stale.until]."""
+    return [_readings(frame) for frame in await read_frames(connection, stale.streams, stale.since, stale.until + 1)]
 
 
 async def next_offsets(connection: Connection, processor: str, topic: str) -> Mapping[int, int]:

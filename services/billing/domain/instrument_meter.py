@@ -34,8 +34,11 @@ from services.billing.domain.reservations import Reservations
 from services.billing.domain.run_timeline import RunTimeline
 from services.billing.domain.segment import QuantityKind, RunContext, Segment
 from services.billing.domain.state_model import InstrumentModel
-from shared.kernel.times import Micros
+from shared.kernel.times import DAY, Micros
 
+STRETCH: Micros = 30 * DAY
+"""Most event time that one call goes through: what closes in it, at least a segment each clock hour, is held in memory and written in one
+transaction, however long ago a run has started."""
 CHECKPOINTS = 30
 """Hours that can be recomputed without going back to the very first sample."""
 
@@ -60,6 +63,7 @@ class InstrumentMeter:
     notes: Annotations
     reservations: Reservations
     state: InstrumentState
+    stretch: Micros = STRETCH
     _channels: dict[str, list[tuple[int, int]]] = field(init=False)
     _max_ages: list[Micros] = field(init=False)
     _condition_channels: list[int] = field(init=False)
@@ -87,11 +91,28 @@ class InstrumentMeter:
         """Everything at or before it is processed; None before the first instant."""
         return None if self.state.carry is None else self.state.carry.now
 
+    @property
+    def settled(self) -> Micros | None:
+        """What is learnt about an instant up to here comes late; None when nothing does."""
+        return self.frontier if self.state.redo_to is None else self.state.redo_from
+
+    @property
+    def fed(self) -> Micros | None:
+        """Rows up to here come from storage when they are needed again; later ones are kept as they arrive."""
+        return self.frontier if self.state.redo_to is None else self.state.redo_to
+
+    @property
+    def waits_since(self) -> Micros | None:
+        """The instant from which this has to be computed again; None when nothing has."""
+        return self.state.redo_from if self.state.stale_since is None else self.state.stale_since
+
     def advance(self, to: Micros) -> list[Segment]:
-        """Process every instant up to and including `to`; the segments that closed, in order of time."""
+        """Process every instant up to and including `to`, but no more than a stretch; the segments that closed, in order of time."""
         state = self.state
         if state.carry is None:
             self._begin()
+        if state.carry is not None:
+            to = min(to, state.carry.now + self.stretch)
         if state.carry is None or to < state.carry.now or (to == state.carry.now and state.open is not None):
             return []
         released = self._release(to)
@@ -121,12 +142,14 @@ class InstrumentMeter:
         return hour if self.state.origin is None else min(hour, self.state.origin)
 
     def restart(self, since: Micros) -> None:
-        """Go back to the checkpoint at `since`, or to nothing when there is none. The caller feeds the rows from `since` on again."""
+        """Go back to the checkpoint at `since`, or to nothing when there is none. The caller feeds the rows from `since` to `redo_to` again."""
         state = self.state
+        reached = [at for at in (self.frontier, state.redo_to) if at is not None]
+        state.redo_from, state.redo_to = since, max(reached, default=since)
         kept = [checkpoint for checkpoint in state.checkpoints if checkpoint.now <= since]
         state.carry = deepcopy(kept[-1]) if kept and kept[-1].now == since else None
         state.checkpoints = kept if state.carry is not None else []
-        state.open, state.pending, state.stale_since = None, {}, None
+        state.open, state.stale_since = None, None
         if state.carry is None:
             state.origin, state.first_row = None, None
 

@@ -6,12 +6,14 @@
         meter.apply(lifecycle_record)
     segments = meter.advance()                                          # once per batch: closed segments, each with revision 0
     # ONE transaction: insert segments, outbox rows of usage_event(segment), meter.snapshot(), position
-    if meter.stale is not None:                                         # something late: Stale(instruments, streams, since)
+    if meter.stale is not None:                                         # something late: Stale(instruments, streams, since, until)
         # when the sink's position has passed every offset this meter was fed:
-        frames = stored frames of stale.streams with a sample at or after stale.since, as `Readings`
-        emitted = the last revision (void ones too) of every segment of stale.instruments with start >= stale.since,
+        frames = stored frames of stale.streams with a sample in [stale.since, stale.until], as `Readings`
+        emitted = the last revision (void ones too) of every segment of stale.instruments with stale.since <= start < stale.until,
                   those that `advance` gave in this very batch included
         segments = meter.rebuild(frames, emitted)                       # superseding and void revisions, only where content changed
+    # `advance` and `rebuild` go through STRETCH of event time and no more: while meter.behind or meter.stale is not None, again in a transaction of
+    # its own. Cut anywhere, the segments are the same.
     live = meter.provisional()                                          # open segments up to the frontier, never an event
 
 An instrument's frontier is the least watermark of its streams; nobody waits for a stream more than the model's `patience` behind the line's
@@ -29,7 +31,7 @@ from enum import StrEnum
 import msgspec
 
 from services.billing.domain.annotations import Annotations, NoteRecord
-from services.billing.domain.instrument_meter import InstrumentMeter, MeterIdentity
+from services.billing.domain.instrument_meter import STRETCH, InstrumentMeter, MeterIdentity
 from services.billing.domain.local_hours import local_hours
 from services.billing.domain.meter_state import InstrumentState, LineState
 from services.billing.domain.readings import Readings, SeenSequences, rows_of
@@ -62,11 +64,12 @@ class Arrival(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """These instruments have to be computed again from `since`, from the stored frames of `streams`."""
+    """These instruments have to be computed again from `since`, from the stored frames of `streams`; up to and including `until` in one call."""
 
     instruments: tuple[str, ...]
     streams: tuple[str, ...]
     since: Micros
+    until: Micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,12 @@ class MeterPlan:
 
 
 class LineMeter:
-    """See the module's text. One per line; not shared between threads."""
+    """See the module's text. One per line; not shared between threads. `stretch` is at least two hours."""
 
-    def __init__(self, plan: MeterPlan, state: LineState | None = None) -> None:
+    def __init__(self, plan: MeterPlan, state: LineState | None = None, *, stretch: Micros = STRETCH) -> None:
         model = plan.model
         self.plan = plan
+        self._stretch = stretch
         self._streams = dict(plan.streams)
         self._state = state or LineState(
             model=model.digest,
@@ -97,7 +101,7 @@ class LineMeter:
         self._notes = Annotations(self._state.notes)
         self._reservations = Reservations(self._state.reservations)
         identity = MeterIdentity(model.digest, plan.platform.id, model.line)
-        hours = local_hours(plan.platform.time_zone)
+        self._hours = hours = local_hours(plan.platform.time_zone)
         self._meters = {
             instrument.instrument: InstrumentMeter(
                 identity,
@@ -107,17 +111,18 @@ class LineMeter:
                 self._notes,
                 self._reservations,
                 self._state.instruments[instrument.instrument],
+                stretch,
             )
             for instrument in model.instruments
         }
 
     @staticmethod
-    def restore(plan: MeterPlan, snapshot: bytes) -> LineMeter:
+    def restore(plan: MeterPlan, snapshot: bytes, *, stretch: Micros = STRETCH) -> LineMeter:
         """The meter as it was. Raises ValueError when the snapshot was made under another state model."""
         state = msgspec.json.decode(snapshot, type=LineState)
         if state.model != plan.model.digest:
             raise ValueError(f"the snapshot belongs to state model {state.model}, not {plan.model.digest}")
-        return LineMeter(plan, state)
+        return LineMeter(plan, state, stretch=stretch)
 
     def snapshot(self) -> bytes:
         return msgspec.json.encode(self._state)
@@ -140,11 +145,11 @@ class LineMeter:
         for meter in self._meters.values():
             if readings.stream not in meter.model.streams():
                 continue
-            frontier = meter.frontier
-            meter.take(readings.stream, rows_of(readings, self._columns(meter, readings), frontier))
+            settled = meter.settled
+            meter.take(readings.stream, rows_of(readings, self._columns(meter, readings), meter.fed))
             marks = meter.state.watermarks
             marks[readings.stream] = max(marks.get(readings.stream, last), last)
-            if frontier is not None and first <= frontier:
+            if settled is not None and first <= settled:
                 self._make_stale(meter, first)
         return Arrival.ACCEPTED
 
@@ -165,7 +170,7 @@ class LineMeter:
         if isinstance(record, RunEnded):
             self._state.forced = max(record.at, self._state.forced or record.at)
         for meter in self._meters.values():
-            if meter.frontier is not None and record.at <= meter.frontier:
+            if meter.settled is not None and record.at <= meter.settled:
                 self._make_stale(meter, record.at)
         return True
 
@@ -188,13 +193,25 @@ class LineMeter:
         return span is not None
 
     def advance(self) -> list[Segment]:
-        """Process what may be processed; the segments that closed, by instrument and time."""
+        """Process what may be processed, a stretch of each instrument at most; the segments that closed, by instrument and time."""
         closed: list[Segment] = []
         for meter in self._meters.values():
             frontier = self._frontier(meter)
-            if frontier is not None:
+            if frontier is not None and meter.state.redo_to is None:
                 closed.extend(meter.advance(frontier))
         return closed
+
+    @property
+    def behind(self) -> Micros | None:
+        """From where `advance` has to go on although nothing new comes, None when it has done everything."""
+        reached = [
+            meter.frontier
+            for meter in self._meters.values()
+            if meter.frontier is not None
+            and meter.state.redo_to is None
+            and meter.frontier < (self._frontier(meter) or meter.frontier)
+        ]
+        return min(reached, default=None)
 
     def provisional(self) -> list[Segment]:
         """The open segments up to their frontiers, marked provisional."""
@@ -202,47 +219,73 @@ class LineMeter:
 
     @property
     def stale(self) -> Stale | None:
-        """What has to be rebuilt, None when nothing."""
-        waiting = [meter for meter in self._meters.values() if meter.state.stale_since is not None]
+        """What the next `rebuild` is for, None when nothing has to be rebuilt."""
+        waiting = {name: at for name, meter in self._meters.items() if (at := meter.waits_since) is not None}
         if not waiting:
             return None
+        since = min(waiting.values())
+        until = self._hours.cell(since + self._stretch).start
+        names = tuple(name for name, at in waiting.items() if at < until)
         return Stale(
-            instruments=tuple(meter.model.instrument for meter in waiting),
-            streams=tuple(sorted({stream for meter in waiting for stream in meter.model.streams()})),
-            since=min(meter.state.stale_since for meter in waiting if meter.state.stale_since is not None),
+            instruments=names,
+            streams=tuple(sorted({stream for name in names for stream in self._meters[name].model.streams()})),
+            since=since,
+            until=until,
         )
 
     def rebuild(self, frames: Iterable[Readings], emitted: Iterable[Segment]) -> list[Segment]:
-        """Compute stale instruments again; the revisions that say what changed. Afterwards the meter goes on live.
+        """Compute stale instruments again, up to `stale.until`; the revisions that say what changed. What was metered before and lies behind it
+        stays stale; when nothing does, the meter goes on live.
 
-        `frames`: every stored frame of the stale streams with a sample at or after `stale.since`, in any order. Frames this meter has not been
-        fed yet are left for later. `emitted`: the last revision of every segment of those instruments that starts at or after `stale.since`.
+        `frames`: every stored frame of the stale streams with a sample in [stale.since, stale.until], in any order. Frames this meter has not
+        been fed yet are left for later. `emitted`: the last revision of every segment of those instruments that starts in
+        [stale.since, stale.until).
         """
-        waiting = {name: meter for name, meter in self._meters.items() if meter.state.stale_since is not None}
-        since = {name: meter.state.stale_since or 0 for name, meter in waiting.items()}
-        frontiers = {name: self._frontier(meter) for name, meter in waiting.items()}
+        stale = self.stale
+        if stale is None:
+            return []
+        waiting = {name: self._meters[name] for name in stale.instruments}
+        since = {name: meter.waits_since or 0 for name, meter in waiting.items()}
         for name, meter in waiting.items():
-            meter.restart(since[name])
+            if meter.state.stale_since is not None:
+                meter.restart(since[name])
+        targets = {name: min(stale.until, meter.state.redo_to or 0) for name, meter in waiting.items()}
+        self._feed_again(waiting, since, targets, frames)
+        known: dict[str, dict[Micros, Segment]] = {name: {} for name in waiting}
+        for segment in emitted:
+            if segment.instrument in waiting and since[segment.instrument] <= segment.start < stale.until:
+                known[segment.instrument][segment.start] = segment
+        revisions: list[Segment] = []
+        for name, meter in waiting.items():
+            revisions.extend(_differences(meter, meter.advance(targets[name]), known[name]))
+            state = meter.state
+            if state.redo_to == targets[name]:
+                state.redo_from = state.redo_to = None
+            else:
+                state.redo_from = stale.until
+        return revisions
+
+    def _feed_again(
+        self,
+        meters: Mapping[str, InstrumentMeter],
+        since: Mapping[str, Micros],
+        targets: Mapping[str, Micros],
+        frames: Iterable[Readings],
+    ) -> None:
+        """Rows of [since, target], without the instant up to which an open segment has taken them already."""
+        after = {
+            name: since[name] if meter.state.open is not None else since[name] - 1 for name, meter in meters.items()
+        }
         taken: set[tuple[str, str, int]] = set()
         for readings in frames:
             identity = (readings.stream, readings.boot, readings.seq)
             if identity in taken or not self._has_seen(*identity):
                 continue
             taken.add(identity)
-            for name, meter in waiting.items():
+            for name, meter in meters.items():
                 if readings.stream in meter.model.streams():
-                    rows = rows_of(readings, self._columns(meter, readings), since[name] - 1)
-                    meter.take(readings.stream, rows)
-        known: dict[str, dict[Micros, Segment]] = {name: {} for name in waiting}
-        for segment in emitted:
-            if segment.instrument in waiting and segment.start >= since[segment.instrument]:
-                known[segment.instrument][segment.start] = segment
-        revisions: list[Segment] = []
-        for name, meter in waiting.items():
-            frontier = frontiers[name]
-            closed = [] if frontier is None else meter.advance(frontier)
-            revisions.extend(_differences(meter, closed, known[name]))
-        return revisions
+                    rows = rows_of(readings, self._columns(meter, readings), after[name])
+                    meter.take(readings.stream, [row for row in rows if row.at <= targets[name]])
 
     def _columns(self, meter: InstrumentMeter, readings: Readings) -> list[int]:
         stream = self._streams[readings.stream, readings.registry_version]
@@ -254,8 +297,8 @@ class LineMeter:
 
     def _say_again(self, meter: InstrumentMeter, start: Micros, end: Micros) -> None:
         """What was learnt about [start, end) makes the part of it that is metered stale."""
-        origin, frontier = meter.state.origin, meter.frontier
-        if origin is not None and frontier is not None and start <= frontier and end > origin:
+        origin, settled = meter.state.origin, meter.settled
+        if origin is not None and settled is not None and start <= settled and end > origin:
             self._make_stale(meter, max(start, origin))
 
     def _make_stale(self, meter: InstrumentMeter, instant: Micros) -> None:

@@ -77,8 +77,8 @@ class OpenSegment(msgspec.Struct):
 
 
 class InstrumentState(msgspec.Struct):
-    """`pending` holds rows beyond the frontier per stream. `checkpoints` are the carries at past hour starts, before that instant was
-    processed."""
+    """`pending` holds rows beyond the frontier per stream, and beyond `redo_to` while there is one. `checkpoints` are the carries at past hour
+    starts, before that instant was processed. `redo_from` and `redo_to`: the part that is being computed again, from what is stored."""
 
     pending: dict[str, list[Row]] = {}
     watermarks: dict[str, Micros] = {}
@@ -89,6 +89,8 @@ class InstrumentState(msgspec.Struct):
     origin: Micros | None = None
     checkpoints: list[Carry] = []
     stale_since: Micros | None = None
+    redo_from: Micros | None = None
+    redo_to: Micros | None = None
 
 
 class LineState(msgspec.Struct):

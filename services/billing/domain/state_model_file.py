@@ -59,6 +59,7 @@ from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, Malformed
 from shared.kernel.times import DAY, HOUR
 from shared.kernel.units import check_unit, commensurable, conversion
+from shared.kernel.yaml_text import read_yaml_text
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)]
 _COMPARISON = re.compile(r"^([a-z0-9_.-]+) ([<>]) (-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?) (\S+)$")
@@ -138,7 +139,7 @@ class StateModelFile(_File):
 
     pilotline: Literal["state-model"] = "state-model"
     id: Identifier
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
     line: str = Field(min_length=1, max_length=80)
     patience: Annotated[Duration, Field(ge=0, le=30 * DAY)] = 4 * HOUR
     instruments: tuple[_Instrument, ...] = Field(min_length=1, max_length=64)
@@ -151,10 +152,12 @@ def load_state_model(text: str, streams: Iterable[Stream]) -> StateModel:
     state_model_condition | state_model_quantity | state_model_duplicate) with the field, and Invalid(unit_unknown).
     """
     try:
-        document = yaml.safe_load(text)
+        document = read_yaml_text(text)
         file = StateModelFile.model_validate(document)
     except yaml.YAMLError as error:
-        raise Malformed("state_model_malformed", f"not YAML: {error}", remedy="see docs/billing-rules.md") from error
+        raise Malformed(
+            "state_model_malformed", f"not YAML: {error}", field="body", remedy="see docs/billing-rules.md"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

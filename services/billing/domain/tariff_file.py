@@ -70,6 +70,7 @@ from shared.contracts.registry import CustomerClass, Name
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Invalid, Malformed
 from shared.kernel.times import DAY, MINUTE
+from shared.kernel.yaml_text import read_yaml_text
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)]
 _DECIMAL = re.compile(r"^-?[0-9]{1,15}(\.[0-9]{1,40})?$")
@@ -183,7 +184,7 @@ class TariffFile(_File):
 
     pilotline: Literal["tariff"] = "tariff"
     id: Identifier
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
     name: _Name
     currency: str
     time_zone: str = "Asia/Shanghai"
@@ -197,9 +198,11 @@ class TariffFile(_File):
 def load_tariff(text: str) -> Tariff:
     """The tariff in a YAML text, checked. Raises Malformed(tariff_malformed) for what is no such file and the codes of `check_tariff`."""
     try:
-        file = TariffFile.model_validate(yaml.safe_load(text))
+        file = TariffFile.model_validate(read_yaml_text(text))
     except yaml.YAMLError as error:
-        raise Malformed("tariff_malformed", f"not YAML: {error}", remedy="see docs/billing-rules.md") from error
+        raise Malformed(
+            "tariff_malformed", f"not YAML: {error}", field="body", remedy="see docs/billing-rules.md"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

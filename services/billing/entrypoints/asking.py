@@ -13,6 +13,7 @@ from fastapi import Depends, Path, Query
 from starlette.requests import Request
 
 from services.billing.bootstrap import Office
+from shared.http.fields import INT4_MAX
 from shared.http.keys import require
 from shared.kernel.canonical import decimal_text
 from shared.kernel.errors import Forbidden, Invalid
@@ -26,6 +27,7 @@ NO_NUL = r"^[^\x00]*$"
 Text = Annotated[str | None, Query(max_length=200, pattern=NO_NUL)]
 Place = Annotated[str, Path(max_length=200, pattern=NO_NUL)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Version = Annotated[int, Path(ge=1, le=INT4_MAX)]
 LATEST: Micros = 7_258_118_400_000_000  # 2200-01-01
 
 

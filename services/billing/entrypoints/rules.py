@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -32,12 +31,14 @@ from services.billing.entrypoints.asking import (
     Place,
     Reader,
     Text,
+    Version,
     money,
     office,
     plain,
     reach,
     whole_platform,
 )
+from shared.http.fields import Day
 from shared.http.keys import check_scope
 from shared.kernel.errors import Malformed
 
@@ -61,8 +62,8 @@ class VoucherBody(BaseModel):
     percent: Annotated[Decimal, Field(gt=0, le=100, max_digits=7, decimal_places=4, allow_inf_nan=False)]
     cap: Amount | None = None
     service_codes: tuple[Identifier, ...] = Field(default=(), max_length=100)
-    valid_from: date
-    valid_to: date | None = None
+    valid_from: Day
+    valid_to: Day | None = None
 
     def voucher(self) -> payers.Voucher:
         facts = self.model_dump(exclude={"platform"})
@@ -102,7 +103,7 @@ async def models(request: Request, caller: Reader, line: Text = None) -> dict[st
 
 
 @router.get("/state-models/{line}/{version}")
-async def model(request: Request, caller: Reader, line: Place, version: int) -> dict[str, Any]:
+async def model(request: Request, caller: Reader, line: Place, version: Version) -> dict[str, Any]:
     seen = reach(caller, None, line)
     registry = await office(request).registry.current()
     if line in registry.lines:
@@ -141,7 +142,7 @@ async def tariffs(request: Request, caller: Reader, platform: Text = None) -> di
 
 @router.get("/tariffs/{tariff_id}/{version}")
 async def tariff(
-    request: Request, caller: Reader, platform: Platform, tariff_id: Place, version: int
+    request: Request, caller: Reader, platform: Platform, tariff_id: Place, version: Version
 ) -> dict[str, Any]:
     reach(caller, platform)
     async with office(request).pool.connection() as connection:

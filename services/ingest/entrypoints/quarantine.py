@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.ingest.adapters.quarantine_reader import read_one, read_page
 from services.ingest.bootstrap import Gateway
+from shared.http.fields import INT8_MAX
 from shared.http.keys import require
 from shared.storage.api_keys import Caller, Role
 
 router = APIRouter(prefix="/v1/quarantine", tags=["quarantine"])
+Record = Annotated[int, Path(ge=1, le=INT8_MAX)]
 Reader = Annotated[Caller, Depends(require(Role.OPERATOR, Role.GATEWAY))]
 
 
@@ -24,7 +26,7 @@ async def waiting(
     stream: Annotated[str | None, Query(max_length=200)] = None,
     code: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    after: Annotated[int, Query(ge=0, le=2**63 - 1, description="`next` of the page before")] = 0,
+    after: Annotated[int, Query(ge=0, le=INT8_MAX, description="`next` of the page before")] = 0,
 ) -> dict[str, Any]:
     """Records in quarantine, newest first, without their bytes. A key bound to a line sees that line's and those it sent itself."""
     gateway: Gateway = request.app.state.gateway
@@ -34,7 +36,7 @@ async def waiting(
 
 
 @router.get("/{record_id}")
-async def inspect(request: Request, caller: Reader, record_id: int) -> dict[str, Any]:
+async def inspect(request: Request, caller: Reader, record_id: Record) -> dict[str, Any]:
     """One record with what is known about it; its bytes are at `…/raw`."""
     gateway: Gateway = request.app.state.gateway
     async with gateway.pool.connection() as connection:
@@ -43,7 +45,7 @@ async def inspect(request: Request, caller: Reader, record_id: int) -> dict[str,
 
 
 @router.get("/{record_id}/raw")
-async def raw(request: Request, caller: Reader, record_id: int) -> Response:
+async def raw(request: Request, caller: Reader, record_id: Record) -> Response:
     """The record's bytes as they were received, inflated."""
     gateway: Gateway = request.app.state.gateway
     async with gateway.pool.connection() as connection:

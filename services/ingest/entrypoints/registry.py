@@ -14,6 +14,7 @@ from services.ingest.bootstrap import Gateway
 from services.ingest.domain.registration import Plan
 from shared.contracts.registry import Stream
 from shared.contracts.registry_document import RegistryDocument
+from shared.http.fields import INT4_MAX
 from shared.http.keys import require
 from shared.kernel.errors import NotFound
 from shared.storage.api_keys import Caller, Role
@@ -43,7 +44,11 @@ async def show(request: Request, caller: Reader) -> dict[str, Any]:
 
 @router.get("/streams/{line}/{name}")
 async def stream(
-    request: Request, caller: Reader, line: str, name: str, version: Annotated[int | None, Query(ge=1)] = None
+    request: Request,
+    caller: Reader,
+    line: str,
+    name: str,
+    version: Annotated[int | None, Query(ge=1, le=INT4_MAX)] = None,
 ) -> dict[str, Any]:
     """One stream: its channels, current or in an older version."""
     return document(reachable_stream(await _registry(request), caller, f"{line}/{name}", version))

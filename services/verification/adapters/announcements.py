@@ -2,6 +2,7 @@
 
 | type (after `pilotline.verification.`) | subject | when |
 | --- | --- | --- |
+| run.created | run | an idle run was created |
 | run.started, run.held, run.restarted, run.phase_started, run.ended | run | a command was carried out |
 | run.phase_started, run.phase_ended | run | a condition on telemetry has begun or ended a phase (`by`: condition) |
 | criterion | run | a criterion's outcome has grown, or a new evaluation changed it |

@@ -14,6 +14,10 @@ from shared.storage.pool import Connection
 _ISSUE = """select i.issue_id, i.run_id, r.line_id, r.project, r.item, i.criterion, i.title, i.key, i.opened_by, i.opened_at
             from verification.issue i join verification.run r using (run_id)"""
 
+_SAME_ITEM = (
+    "(r.project, r.item, r.customer_id) = (select project, item, customer_id from verification.run where run_id = %s)"
+)
+
 
 class IssueStore:
     """`KeepsIssues` on one connection."""
@@ -28,9 +32,9 @@ class IssueStore:
         found = await self._with_history(await cursor.fetchall())
         return found[0] if found else None
 
-    async def of_item(self, project: str, item: str) -> Sequence[Issue]:
+    async def of_item(self, run: str) -> Sequence[Issue]:
         cursor = await self._connection.execute(
-            f"{_ISSUE} where r.project = %s and r.item = %s order by i.opened_at, i.issue_id".encode(), (project, item)
+            f"{_ISSUE} where {_SAME_ITEM} order by i.opened_at, i.issue_id".encode(), (run,)
         )
         return await self._with_history(await cursor.fetchall())
 
@@ -64,18 +68,18 @@ class IssueStore:
             ),
         )
 
-    async def iterations(self, project: str, item: str) -> Mapping[str, Iteration]:
+    async def iterations(self, run: str) -> Mapping[str, Iteration]:
         cursor = await self._connection.execute(
-            """select r.run_id, r.iteration, r.started_at,
+            f"""select r.run_id, r.iteration, r.started_at,
                       coalesce((select jsonb_object_agg(c ->> 'criterion', lower(c ->> 'outcome'))
                                 from verification.evaluation e cross join jsonb_array_elements(e.result -> 'criteria') c
-                                where e.run_id = r.run_id and e.number = r.evaluation and r.verdict_state = 'final'), '{}')
-               from verification.run r where r.project = %s and r.item = %s order by r.iteration, r.created_at, r.run_id""",
-            (project, item),
+                                where e.run_id = r.run_id and e.number = r.evaluation and r.verdict_state = 'final'), '{{}}')
+               from verification.run r where {_SAME_ITEM} order by r.iteration, r.created_at, r.run_id""".encode(),
+            (run,),
         )
         return {
-            run: Iteration(run, number, None if started_at is None else micros(started_at), verdicts)
-            for run, number, started_at, verdicts in await cursor.fetchall()
+            name: Iteration(name, number, None if started_at is None else micros(started_at), verdicts)
+            for name, number, started_at, verdicts in await cursor.fetchall()
         }
 
     async def _with_history(self, rows: Sequence[Sequence[Any]]) -> list[Issue]:

@@ -82,7 +82,7 @@ class Iterations(ReadModel):
         """The run beside its previous one and the baseline, which is by default the first of its chain; None: there is no such run.
 
         Runs that the caller may not see are left out. Raises NotFound(run_unknown) for a baseline that does not exist or may not be seen,
-        Invalid(baseline_other_project).
+        Invalid(baseline_other_project | baseline_other_customer).
         """
         async with self._snapshot() as connection:
             sides = await self._sides(connection, run, baseline, reaches)
@@ -90,6 +90,7 @@ class Iterations(ReadModel):
                 return None
             rows = {side.facts.run: await self._criterion_rows(connection, side.facts) for side in sides}
         standings = {side.facts.run: _standings(rows[side.facts.run], side.criteria) for side in sides}
+        asked = {side.facts.run: {item.id for item in side.criteria.criteria} for side in sides}
         names: dict[str, CriterionNames] = {}
         for side in sides:
             names |= {row.criterion: _names(row) for row in rows[side.facts.run]}
@@ -98,7 +99,7 @@ class Iterations(ReadModel):
             columns=tuple(
                 RunColumn(s.facts.run, s.roles, s.head, s.facts.criteria_set, s.facts.criteria_version) for s in sides
             ),
-            criteria=compare_runs(run, standings),
+            criteria=compare_runs(run, standings, asked),
             names=names,
         )
 
@@ -199,6 +200,13 @@ class Iterations(ReadModel):
                 field="baseline",
                 remedy="name a run of the same project",
             )
+        if named and sides[0].facts.customer != sides[-1].facts.customer:
+            raise Invalid(
+                "baseline_other_customer",
+                f"{baseline} was not made for the customer of {run}",
+                field="baseline",
+                remedy="name a run of the same customer",
+            )
         return tuple(sides)
 
     async def _side(self, connection: Connection, run: str, roles: tuple[str, ...]) -> _Side | None:
@@ -255,13 +263,14 @@ class Iterations(ReadModel):
 
 
 async def _chain(connection: Connection, run: str) -> dict[str, str | None]:
-    """The run and those before it, each with its previous one."""
+    """The run and those of its customer before it, each with its previous one."""
     cursor = await connection.execute(
         """with recursive chain as (
-               select run_id, previous_run from verification.run where run_id = %s
+               select run_id, previous_run, customer_id from verification.run where run_id = %s
                union
-               select r.run_id, r.previous_run from verification.run r join chain c on r.run_id = c.previous_run)
-           select run_id, previous_run from chain""",
+               select r.run_id, r.previous_run, r.customer_id
+               from verification.run r join chain c on r.run_id = c.previous_run and r.customer_id = c.customer_id)
+           select run_id, case when previous_run in (select run_id from chain) then previous_run end from chain""",
         (run,),
     )
     return dict(await cursor.fetchall())

@@ -8,8 +8,8 @@ nothing falls between a page and its stream.
     curve = await model.curve("r-1", criterion="pressure-limit", channel=None, from_=None, to=None, points=800)   # CurveData | None
 
 Words. `word` of a criterion is its verdict when it is decided (`pass`, `inconclusive`, `fail`), else its activity (`open`, `waiting`, `planned`,
-`rebuilding`); `word` of a run is its verdict, `open` while it has none. All instants are µs (UTC); a page turns them into the line's zone
-(`zone`). `version` changes whenever something shown has changed.
+`rebuilding`); `word` of a run is its verdict, `open` while it has none, `none` when it ended without having started.
+All instants are µs (UTC); a page turns them into the line's zone (`zone`). `version` changes whenever something shown has changed.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def awaited(criteria: CriteriaSet, results: Sequence[ResultEntry]) -> tuple[Awai
 def _offset(token: str | None) -> int:
     if token is None:
         return 0
-    if not token.startswith("n") or not token[1:].isdecimal():
+    if not token.startswith("n") or not token[1:].isdecimal() or len(token) > 12:
         raise Invalid(
             "page_token", "this is no token of this list", field="after", remedy="take it from the page before"
         )

@@ -124,7 +124,7 @@ async def board_rows(
                 phases=phases,
                 verdict=facts.verdict,
                 verdict_state=facts.verdict_state,
-                word="open" if facts.verdict == "none" else facts.verdict,
+                word=_word(facts),
                 evaluation=facts.evaluation,
                 counts=words,
                 started_at=facts.started_at,
@@ -224,6 +224,12 @@ async def cursor_of(connection: Connection) -> str:
     cursor = await connection.execute("select coalesce(max(published_seq), 0) from verification.outbox")
     row = await cursor.fetchone()
     return f"v{row[0] if row else 0}"
+
+
+def _word(facts: RunFacts) -> str:
+    if facts.verdict != "none":
+        return facts.verdict
+    return "open" if facts.ended_at is None or facts.started_at is not None else "none"
 
 
 async def _counts(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[dict[str, int], frozenset[str]]]:

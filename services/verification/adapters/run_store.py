@@ -109,7 +109,7 @@ class RunStore:
     async def save(self, run: Run) -> None:
         await self._connection.execute(
             """update verification.run set state = %s, phase = %s, streams = %s::jsonb, started_at = %s, ended_at = %s, end_reason = %s,
-                   baselines = %s::jsonb
+                   baselines = %s::jsonb, verdict_state = case when %s then 'final' else verdict_state end
                where run_id = %s""",
             (
                 run.state,
@@ -119,6 +119,7 @@ class RunStore:
                 _instant(run.ended_at),
                 run.end_reason,
                 _structs(run.baselines),
+                run.ended_at is not None and run.started_at is None,
                 run.run,
             ),
         )

@@ -7,7 +7,7 @@ differs between the runs that is said, because its margins then answer different
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,7 +24,8 @@ _ORDER = {"pass": 0, "inconclusive": 1, "fail": 2}
 
 
 class Change(StrEnum):
-    """What became of a criterion from the earlier run to the later one. `undecided`: one of the two has no verdict yet."""
+    """What became of a criterion from the earlier run to the later one. `new`, `gone`: only the set of the one asks for it. `undecided`: one of
+    the two has no verdict yet, or has not started."""
 
     SAME = "same"
     BETTER = "better"
@@ -79,25 +80,33 @@ class Statistics:
     percentiles: tuple[float, ...]
 
 
-def compare_runs(latest: str, runs: Mapping[str, Mapping[str, Standing]]) -> tuple[CriterionComparison, ...]:
-    """`runs` maps every run compared, `latest` among them, to its criteria: those of the latest first, then what only others have."""
+def compare_runs(
+    latest: str, runs: Mapping[str, Mapping[str, Standing]], asked: Mapping[str, Collection[str]]
+) -> tuple[CriterionComparison, ...]:
+    """`runs` maps every run compared, `latest` among them, to its criteria: those of the latest first, then what only others have. `asked` maps
+    them to the criteria of their sets, which a run has before it has any standing."""
     now = runs[latest]
     names = list(dict.fromkeys([*now, *(name for run in runs.values() for name in run)]))
     return tuple(
         CriterionComparison(
             criterion=name,
             standings={run: found[name] for run, found in runs.items() if name in found},
-            steps={run: step(found.get(name), now.get(name)) for run, found in runs.items() if run != latest},
+            steps={
+                run: step(found.get(name), now.get(name), had=name in asked[run], has=name in asked[latest])
+                for run, found in runs.items()
+                if run != latest
+            },
         )
         for name in names
     )
 
 
-def step(before: Standing | None, after: Standing | None) -> Step:
-    """What changed between two runs; a criterion that neither has is undecided."""
+def step(before: Standing | None, after: Standing | None, *, had: bool = True, has: bool = True) -> Step:
+    """What changed between two runs, of which the earlier one `had` the criterion in its set and the later one `has` it."""
+    if had != has:
+        return Step(Change.NEW if has else Change.GONE, None, text_differs=False)
     if before is None or after is None:
-        only = Change.UNDECIDED if before is after else Change.NEW if before is None else Change.GONE
-        return Step(only, None, text_differs=False)
+        return Step(Change.UNDECIDED, None, text_differs=False)
     return Step(_change(before.verdict, after.verdict), _delta(before, after), before.document != after.document)
 
 

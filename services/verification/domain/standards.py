@@ -25,6 +25,7 @@ from services.verification.domain.standard_units import check_units
 from shared.kernel.canonical import digest
 from shared.kernel.errors import Forbidden, Invalid, Malformed, NotAllowed
 from shared.kernel.persons import same_person
+from shared.kernel.yaml_text import read_yaml_text
 
 APPROVALS = 2
 
@@ -86,7 +87,7 @@ def precedence(version: str) -> tuple[int, int, int]:
 def load_standard(text: str | bytes) -> Standard:
     """From YAML or JSON. Raises Malformed(standard_malformed) and as `standard_of`."""
     try:
-        document: Any = yaml.safe_load(text)
+        document: Any = read_yaml_text(text)
     except yaml.YAMLError as error:
         raise Malformed("standard_malformed", f"not YAML or JSON: {error}", remedy="check indentation") from error
     return standard_of(document)

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from starlette.requests import Request
 
 from services.verification.adapters.criteria_store import CriteriaStore
@@ -15,6 +15,7 @@ from services.verification.domain.criteria_model import read_criteria
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_line
 from services.verification.entrypoints.documents import criteria_document
 from services.verification.handlers import check_criteria, save_criteria
+from shared.http.fields import INT4_MAX
 from shared.kernel.errors import Invalid, NotFound
 
 router = APIRouter(prefix="/v1/criteria-sets", tags=["criteria"])
@@ -88,7 +89,9 @@ async def index(
 
 
 @router.get("/{set_id}/versions/{version}")
-async def show(parts: Parts, _caller: Reader, set_id: str, version: int) -> dict[str, Any]:
+async def show(
+    parts: Parts, _caller: Reader, set_id: str, version: Annotated[int, Path(ge=1, le=INT4_MAX)]
+) -> dict[str, Any]:
     """One version with its document."""
     async with parts.pool.connection() as connection:
         stored = await CriteriaStore(connection).find(set_id, version)

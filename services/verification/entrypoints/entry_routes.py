@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.verification.adapters.criteria_store import CriteriaStore
 from services.verification.adapters.entry_store import EntryStore
@@ -25,8 +25,8 @@ from services.verification.entry_handlers import (
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_run
 from services.verification.entrypoints.documents import json_of
 from services.verification.ports import Deviation, ResultEntry
+from shared.http.fields import Instant
 from shared.kernel.errors import NotFound
-from shared.kernel.times import micros
 
 router = APIRouter(prefix="/v1/runs/{run}", tags=["entries"])
 
@@ -53,7 +53,7 @@ class NewResult(_Body):
     value: Value | None = None
     uncertainty: Annotated[float, Field(ge=0)] | None = None
     passed: bool | None = None
-    sampled_at: AwareDatetime | None = None
+    sampled_at: Instant | None = None
     attachment: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     note: Annotated[str, Field(max_length=2000)] = ""
     corrects: UUID | None = None
@@ -107,7 +107,7 @@ async def add_result(parts: Parts, caller: Operator, run: str, given: NewResult)
         unit="" if given.value is None else given.value.unit,
         uncertainty=given.uncertainty,
         passed=given.passed,
-        sampled_at=None if given.sampled_at is None else micros(given.sampled_at),
+        sampled_at=given.sampled_at,
         attachment=given.attachment,
         note=given.note,
         corrects=given.corrects,

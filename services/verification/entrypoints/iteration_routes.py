@@ -145,9 +145,7 @@ async def list_issues(parts: Parts, caller: Reader, run: str) -> dict[str, Any]:
     await reach_run(parts, caller, run)
     lines = (await parts.registry.current()).lines
     async with parts.pool.connection() as connection:
-        facts = await RunStore(connection, parts.topics).find(run)
-        assert facts is not None
-        found = await issues_of(facts.project, facts.item, IssueStore(connection))
+        found = await issues_of(run, IssueStore(connection))
     seen = [
         view
         for view in found

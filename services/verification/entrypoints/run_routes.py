@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import orjson
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from services.verification.adapters.criteria_store import CriteriaStore
@@ -19,11 +19,13 @@ from services.verification.bootstrap import Verification, now
 from services.verification.domain.run_state import Command
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_line, reach_run
 from services.verification.entrypoints.documents import command_document, json_of, run_document
-from services.verification.handlers import PHASE, Order, carry_out, create_run, refusal
+from services.verification.handlers import PHASE, Clock, Order, carry_out, create_run, refusal
 from services.verification.ports import CommandRecord, Run, Scene, VerificationKind
+from shared.http.fields import INT4_MAX, Instant
 from shared.kernel.errors import Invalid, NotFound
 from shared.kernel.ids import stable_id
-from shared.kernel.times import from_rfc3339, micros
+from shared.kernel.times import FIRST, LAST, from_rfc3339
+from shared.storage.api_keys import Caller
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -38,7 +40,7 @@ class _Body(BaseModel):
 
 class CriteriaReference(_Body):
     set: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=INT4_MAX)]
 
 
 class NewRun(_Body):
@@ -52,27 +54,27 @@ class NewRun(_Body):
     verification_kind: VerificationKind
     item: Name
     item_revision: Annotated[str, Field(max_length=80)] = "1"
-    iteration: Annotated[int, Field(ge=1)] = 1
+    iteration: Annotated[int, Field(ge=1, le=INT4_MAX)] = 1
     previous_run: Name | None = None
     equipment: Annotated[list[Name], Field(max_length=100)] = []
     criteria: CriteriaReference
     tariff: Annotated[str, Field(max_length=200)] = ""
     service_code: Annotated[str, Field(max_length=200)] = ""
-    planned_end: AwareDatetime | None = None
+    planned_end: Instant | None = None
 
 
 class NewCommand(_Body):
     """`at` is event time, by default this moment. `key` makes a repetition harmless; without one every request is a new command."""
 
     command: Command
-    at: AwareDatetime | None = None
+    at: Instant | None = None
     reason: Annotated[str, Field(max_length=1000)] = ""
     key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class NewPhase(_Body):
     phase: Name
-    at: AwareDatetime | None = None
+    at: Instant | None = None
     reason: Annotated[str, Field(max_length=1000)] = ""
     key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
@@ -85,6 +87,7 @@ async def create(parts: Parts, caller: Operator, wanted: NewRun, response: Respo
     async with parts.pool.connection() as connection, connection.transaction():
         run, new = await create_run(
             _run(wanted, caller.person),
+            now=now(),
             registry=registry,
             criteria=CriteriaStore(connection),
             runs=RunStore(connection, parts.topics),
@@ -97,19 +100,13 @@ async def create(parts: Parts, caller: Operator, wanted: NewRun, response: Respo
 @router.post("/{run}/commands")
 async def command(parts: Parts, caller: Operator, run: str, given: NewCommand, wait: Wait = 0.0) -> dict[str, Any]:
     """start, hold, restart, stop, abort or complete (V-2). Refused with `run_command_not_allowed`, which names what is allowed."""
-    at = now() if given.at is None else micros(given.at)
-    key = given.key or str(uuid4())
-    return await _carry_out(parts, caller, Order(run, key, given.command, at, caller.person, given.reason), wait=wait)
+    return await _carry_out(parts, caller, _order(run, caller, given, given.command), wait=wait)
 
 
 @router.post("/{run}/phases")
 async def phase(parts: Parts, caller: Operator, run: str, given: NewPhase, wait: Wait = 0.0) -> dict[str, Any]:
     """A phase of the criteria set begins; the one before ends."""
-    at = now() if given.at is None else micros(given.at)
-    key = given.key or str(uuid4())
-    return await _carry_out(
-        parts, caller, Order(run, key, PHASE, at, caller.person, given.reason, given.phase), wait=wait
-    )
+    return await _carry_out(parts, caller, _order(run, caller, given, PHASE, given.phase), wait=wait)
 
 
 @router.get("")
@@ -208,12 +205,26 @@ async def curve(
     return document
 
 
+def _order(run: str, caller: Caller, given: NewCommand | NewPhase, command: str, phase: str | None = None) -> Order:
+    return Order(
+        run=run,
+        key=given.key or str(uuid4()),
+        command=command,
+        at=now() if given.at is None else given.at,
+        who=caller.person,
+        reason=given.reason,
+        phase=phase,
+        at_once=given.at is None,
+    )
+
+
 async def _carry_out(parts: Verification, caller: Any, order: Order, *, wait: float) -> dict[str, Any]:
     await reach_run(parts, caller, order.run)
     registry = await parts.registry.refresh()
     async with parts.pool.connection() as connection, connection.transaction():
         record = await carry_out(
             order,
+            clock=Clock(now(), parts.command_horizon),
             registry=registry,
             criteria=CriteriaStore(connection),
             runs=RunStore(connection, parts.topics),
@@ -225,7 +236,7 @@ async def _carry_out(parts: Verification, caller: Any, order: Order, *, wait: fl
 
 
 async def _in_log(parts: Verification, record: CommandRecord, wait: float) -> bool:
-    """Whether Kafka has the command's record, after at most `wait` seconds."""
+    """Whether Kafka has the command's record, after at most `wait` seconds; nothing is waited for where the command has none."""
     event = stable_id("run-command", record.run, record.key)
     deadline = time.monotonic() + wait
     while True:
@@ -234,8 +245,8 @@ async def _in_log(parts: Verification, record: CommandRecord, wait: float) -> bo
                 "select published_seq is not null from verification.outbox where event_id = %s", (event,)
             )
             row = await cursor.fetchone()
-        if row is not None and row[0]:
-            return True
+        if row is None or row[0]:
+            return row is not None
         if time.monotonic() >= deadline:
             return False
         await asyncio.sleep(0.02)
@@ -276,7 +287,7 @@ def _run(wanted: NewRun, who: str) -> Run:
         streams=(),
         tariff=wanted.tariff,
         service_code=wanted.service_code,
-        planned_end=None if wanted.planned_end is None else micros(wanted.planned_end),
+        planned_end=wanted.planned_end,
         created_by=who,
     )
 
@@ -286,6 +297,9 @@ def _instant(text: str | None, field: str) -> int | None:
     if text is None:
         return None
     try:
-        return int(text) if text.lstrip("-").isdecimal() else from_rfc3339(text)
+        instant = int(text) if text.lstrip("-").isdecimal() else from_rfc3339(text)
     except ValueError as error:
         raise Invalid("instant_malformed", str(error), field=field, remedy="write RFC 3339 with an offset") from error
+    if not FIRST <= instant <= LAST:
+        raise Invalid("instant_range", f"{text} lies outside the years 1 to 9999", field=field, remedy="write RFC 3339")
+    return instant

@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from services.cli import main
+from services.ingest.adapters.registry_store import apply_registry
+from shared.contracts.registry_document import read_document
 from shared.kernel.times import SECOND, to_rfc3339
 from shared.storage.api_keys import Role, Scope, create_key
-from tests.integration.verification.rig import LENGTH, T0, Batch, Rig, batches
+from tests.integration.verification.rig import LENGTH, REGISTRY, T0, Batch, Rig, batches
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
@@ -108,6 +110,38 @@ async def test_what_cannot_be_compared_is_refused(rig: Rig) -> None:  # V-21, G1
     for path, query, status, code in refused:
         answer = await rig.client.get(f"/v1/{path}", params=query)
         assert (answer.status_code, answer.json()["code"]) == (status, code), (path, answer.text)
+
+
+async def test_a_run_of_another_customer_or_item_never_stands_beside(rig: Rig) -> None:  # V-21, G11
+    customer = REGISTRY["customers"][0] | {"id": "other"}
+    async with rig.pool.connection() as connection:
+        await apply_registry(connection, read_document(REGISTRY | {"customers": [*REGISTRY["customers"], customer]}))
+    await rig.create("a", customer="other")
+    body = {
+        "run": "b",
+        "project": "project",
+        "customer": "acme",
+        "line": "l1",
+        "scene": "replica",
+        "verification_kind": "process",
+        "item": "resin",
+        "iteration": 2,
+        "previous_run": "a",
+        "criteria": {"set": "set", "version": 1},
+    }
+    answer = await rig.client.post("/v1/runs", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "run_previous_other")
+    answer = await rig.client.post("/v1/runs", json=body | {"customer": "other", "item": "paint"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "run_previous_other")
+    await rig.create("b", iteration=2)
+    await rig.rows("update verification.run set previous_run = 'a' where run_id = 'b' returning 1")
+    assert [column["run"] for column in (await ask(rig, "runs/b/comparison"))["columns"]] == ["b"]
+    assert (await rig.client.post("/v1/runs/a/issues", json={"title": "of another customer"})).status_code == 201
+    assert (await ask(rig, "runs/b/issues"))["items"] == []
+    assert len((await ask(rig, "runs/a/issues"))["items"]) == 1
+    assert "of another customer" not in (await rig.client.get("/runs/b/compare")).text
+    named = await rig.client.get("/v1/runs/b/comparison?baseline=a")
+    assert (named.status_code, named.json()["code"]) == (422, "baseline_other_customer")
 
 
 async def test_runs_and_issues_of_lines_outside_a_key_are_not_shown(rig: Rig) -> None:  # V-21, G11

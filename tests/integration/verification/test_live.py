@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from services.verification.adapters import live_feed
-from tests.integration.verification.rig import Rig, batches, until
+from tests.integration.verification.rig import T0, Rig, batches, until
 
 pytestmark = pytest.mark.stack
 
@@ -223,3 +223,24 @@ async def test_a_decision_is_seen_soon_after_its_sample(rig: Rig) -> None:
 
         await until(seen, "decision", seconds=10.0)
         assert time.monotonic() - sent_at < 5.0  # the bar of one second is measured in tests/perf, on an idle machine
+
+
+async def test_the_board_hears_of_a_new_run_and_of_one_that_is_aborted_unstarted_within_a_second(rig: Rig) -> None:
+    # L-1, V-22
+    page = Page()
+    async with _reading(page, rig.client, "page=board"):
+
+        async def opened() -> bool:
+            return "snapshot" in page.events
+
+        await until(opened, "snapshot")
+
+        async def heard(kind: str) -> bool:
+            return any(event["type"].endswith(kind) for event in page.events.get("lifecycle", []))
+
+        began = time.monotonic()
+        await rig.create("r")
+        await until(lambda: heard("run.created"), "news of the run", 1.0)
+        await rig.command("r", "abort", T0)
+        await until(lambda: heard("run.ended"), "news of its end", 1.0)
+        assert time.monotonic() - began < 2.0

@@ -76,8 +76,48 @@ async def test_the_same_command_twice_changes_nothing(rig: Rig) -> None:
     second = await rig.command("r", "start", T0, key="k")
     assert first.json() == second.json()
     assert (await rig.rows("select count(*) from verification.outbox where kind = 'lifecycle'"))[0][0] == 1
-    other = await rig.command("r", "hold", T0, key="k")
-    assert other.json()["code"] == "run_command_key_reused"
+    for command, at in (("hold", T0), ("start", T0 + SECOND)):
+        other = await rig.command("r", command, at, key="k")
+        assert (other.status_code, other.json()["code"]) == (409, "run_command_key_reused")
+    body = {"command": "hold", "key": "now"}
+    held = [(await rig.client.post("/v1/runs/r/commands", json=body)).json()["at"] for _ in range(2)]
+    assert held[0] == held[1]
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [
+        (123, "request_invalid"),
+        ("123", "request_invalid"),
+        ("2026-03-02T00:00:00", "request_invalid"),
+        ("0001-01-01T00:00:00+14:00", "request_invalid"),
+        ("9999-12-31T23:59:59-14:00", "request_invalid"),
+        ("1970-01-01T00:02:03Z", "run_command_past"),
+        ("2999-01-01T00:00:00Z", "run_command_future"),
+    ],
+)
+async def test_an_instant_that_nobody_can_mean_starts_no_run(rig: Rig, at: object, code: str) -> None:
+    # V-2, V-18, G14
+    await rig.create("r")
+    for path, body in (("commands", {"command": "start", "at": at}), ("phases", {"phase": "work", "at": at})):
+        answer = await rig.client.post(f"/v1/runs/r/{path}", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, code)
+        assert answer.json()["field"] == "at"
+    assert (await rig.run("r"))["state"] == "idle"
+
+
+async def test_a_run_aborted_before_it_started_has_ended_without_a_verdict(rig: Rig) -> None:
+    # V-2, V-4, L-1
+    await rig.create("r")
+    assert (await rig.command("r", "abort", T0)).json()["state"] == "aborted"
+    document = await rig.run("r")
+    assert (document["state"], document["ended_at"], document["end_reason"]) == ("aborted", to_rfc3339(T0), "test")
+    head = document["head"]
+    assert (head["verdict"], head["verdict_state"], head["word"]) == ("none", "final", "none")
+    page = await rig.client.get("/board?lang=zh")
+    assert "未评判" in page.text
+    assert (await rig.client.get("/v1/runs/r/documents")).text == ""
+    assert (await rig.rows("select count(*) from verification.outbox where kind = 'lifecycle'"))[0][0] == 0
 
 
 async def test_commands_of_the_past_and_phases_that_do_not_exist_are_refused(rig: Rig) -> None:

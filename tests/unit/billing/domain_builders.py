@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 import numpy as np
 
 from services.billing.domain.e10 import EquipmentState, Responsible, StateOutcome
+from services.billing.domain.instrument_meter import STRETCH
 from services.billing.domain.ledger import LedgerRow, ledger_row
 from services.billing.domain.line_meter import LineMeter, MeterPlan
 from services.billing.domain.readings import Readings, readings_of
@@ -143,12 +144,13 @@ class MeterBench:
     """Feeds a meter, stores what it emits, rebuilds when asked; every event makes the way over the wire."""
 
     plan: MeterPlan
+    stretch: Micros = STRETCH
     meter: LineMeter = field(init=False)
     stored: dict[tuple[str, str, int], Readings] = field(default_factory=dict)
     emitted: list[Segment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.meter = LineMeter(self.plan)
+        self.meter = LineMeter(self.plan, stretch=self.stretch)
 
     def feed(self, items: Iterable[Readings | LineRecord]) -> None:
         for item in items:
@@ -157,13 +159,26 @@ class MeterBench:
                 self.meter.add_frame(item)
             else:
                 self.meter.apply(item)
+        self.store_advance()
+
+    def store_advance(self) -> None:
         self._store(self.meter.advance())
 
     def rebuild(self) -> None:
         """Compute again what is stale, from what is stored."""
+        while self.meter.stale is not None:
+            self.rebuild_part()
+
+    def settle(self) -> None:
+        """Until nothing is left to do."""
+        while self.meter.stale is not None or self.meter.behind is not None:
+            self.store_advance()
+            self.rebuild()
+
+    def rebuild_part(self) -> None:
+        """One stretch of it."""
         stale = self.meter.stale
-        if stale is None:
-            return
+        assert stale is not None
         frames = [
             readings
             for readings in self.stored.values()
@@ -178,7 +193,7 @@ class MeterBench:
 
     def crash(self) -> None:
         """Lose the memory and read the snapshot."""
-        self.meter = LineMeter.restore(self.plan, self.meter.snapshot())
+        self.meter = LineMeter.restore(self.plan, self.meter.snapshot(), stretch=self.stretch)
 
     def latest(self) -> dict[UUID, Segment]:
         last: dict[UUID, Segment] = {}

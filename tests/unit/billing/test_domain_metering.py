@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -10,7 +11,7 @@ from services.billing.domain.line_meter import Arrival, LineMeter
 from services.billing.domain.segment import HOLD_RULE, MeteredQuantity, Segment
 from services.billing.domain.usage import usage_event
 from shared.contracts.frame import Quality
-from shared.kernel.times import HOUR, MINUTE
+from shared.kernel.times import DAY, HOUR, MINUTE
 from tests.unit.billing.domain_builders import (
     MODEL,
     MeterBench,
@@ -274,3 +275,58 @@ def test_the_open_segment_is_provisional_and_no_event() -> None:
     ]
     with pytest.raises(ValueError, match="open segment"):
         usage_event(open_[0])
+
+
+# B-3, B-21
+@pytest.mark.parametrize("known_late", [False, True], ids=["before the samples", "after them"])
+def test_a_long_stretch_is_metered_in_bounded_parts_that_give_the_same_segments(known_late: bool) -> None:
+    long_ago = -60 * 24 * 60
+    bench, expected = MeterBench(plan(), 5 * DAY), MeterBench(plan(), 366 * DAY)
+    records, frames = run_records(start=long_ago, end=60), steady(120)
+    bench.feed([*frames] if known_late else [*records, *frames])
+    bench.feed(records if known_late else [])
+    largest, parts = 0, 0
+    while bench.meter.stale is not None or bench.meter.behind is not None:
+        before = len(bench.emitted)
+        if bench.meter.stale is not None:
+            bench.rebuild_part()
+        bench.store_advance()
+        bench.crash()
+        largest, parts = max(largest, len(bench.emitted) - before), parts + 1
+    assert largest <= 2 * (5 * 24 + 2)
+    assert parts >= 11
+    expected.feed([*records, *frames])
+    assert bench.in_force() == expected.in_force()
+
+
+# B-3, B-21
+def test_a_start_of_thirty_years_ago_takes_its_turns() -> None:
+    meter = LineMeter(plan())
+    for record in run_records(start=-30 * 365.25 * 24 * 60, end=60):
+        meter.apply(record)
+    reached = []
+    for _ in range(5):
+        assert 0 < len(meter.advance()) <= 2 * (30 * 24 + 1)
+        reached.append(meter.behind or 0)
+    assert [later - earlier for earlier, later in pairwise(reached)] == [30 * DAY] * 4
+
+
+# B-3
+def test_what_comes_while_a_long_part_is_computed_again_is_neither_lost_nor_counted_twice() -> None:
+    bench, expected = MeterBench(plan(), 10 * HOUR), MeterBench(plan())
+    frames = steady(40 * 60)
+    late, rest = (
+        [frames[7], frames[200]],
+        [readings for readings in frames[:-60] if readings not in (frames[7], frames[200])],
+    )
+    bench.feed([*run_records(), *rest])
+    bench.settle()
+    bench.feed(late[:1])
+    bench.rebuild_part()
+    bench.feed([*late[1:], *frames[-60:-30]])
+    bench.rebuild_part()
+    bench.crash()
+    bench.feed(frames[-30:])
+    bench.settle()
+    expected.feed([*run_records(), *frames])
+    assert bench.in_force() == expected.in_force()

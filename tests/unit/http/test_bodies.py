@@ -109,6 +109,15 @@ async def test_a_body_is_counted_as_inflated(
     assert in_flight.used == 0
 
 
+async def test_who_sends_too_much_is_told_what_this_service_would_take() -> None:  # I-13, G14
+    app = FastAPI()
+    limits = BodyLimits(10, remedy="send a smaller file")
+    app.add_middleware(InflatedBody, limits=limits, in_flight=InFlight(100))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.post("/attachments", content=bytes(11))
+    assert (answer.status_code, answer.json()["remedy"]) == (413, "send a smaller file")
+
+
 async def test_a_body_of_exactly_the_limit_is_taken(client: httpx.AsyncClient) -> None:  # I-13
     answer = await client.post(
         "/size", content=gzip.compress(bytes(LIMIT), mtime=0), headers={"content-encoding": "gzip"}

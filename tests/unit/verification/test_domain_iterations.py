@@ -54,7 +54,7 @@ def test_other_texts_and_criteria_that_come_or_go_are_said() -> None:  # V-21
         "a": {"old": standing("fail"), "both": standing("pass", document="x")},
         "b": {"both": standing("pass", document="y"), "new": standing("pass")},
     }
-    found = {item.criterion: item for item in compare_runs("b", runs)}
+    found = {item.criterion: item for item in compare_runs("b", runs, runs)}
     assert list(found) == ["both", "new", "old"]
     assert found["both"].steps["a"].text_differs
     assert (found["new"].steps["a"].change, found["old"].steps["a"].change) == (Change.NEW, Change.GONE)
@@ -64,8 +64,16 @@ def test_other_texts_and_criteria_that_come_or_go_are_said() -> None:  # V-21
 
 def test_a_criterion_that_neither_of_two_runs_has_is_undecided() -> None:  # V-21
     runs = {"a": {"x": standing("pass")}, "b": {}, "c": {}}
-    [found] = compare_runs("c", runs)
+    [found] = compare_runs("c", runs, runs)
     assert (found.steps["a"].change, found.steps["b"].change) == (Change.GONE, Change.UNDECIDED)
+
+
+def test_a_run_that_has_not_started_has_lost_no_criterion() -> None:  # V-21
+    runs = {"a": {"x": standing("pass"), "old": standing("pass")}, "b": {}}
+    found = {item.criterion: item for item in compare_runs("b", runs, {"a": {"x", "old"}, "b": {"x"}})}
+    assert (found["x"].steps["a"].change, found["old"].steps["a"].change) == (Change.UNDECIDED, Change.GONE)
+    forward = {item.criterion: item for item in compare_runs("a", runs, {"a": {"x", "old"}, "b": {"x"}})}
+    assert (forward["x"].steps["b"].change, forward["old"].steps["b"].change) == (Change.UNDECIDED, Change.NEW)
 
 
 def test_the_baseline_is_the_first_of_the_chain() -> None:  # V-21

@@ -11,12 +11,12 @@ import pytest
 from services.verification.domain.baselines import Recorded
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.run_state import RunState
-from services.verification.handlers import Order, carry_out, create_run, refusal, save_criteria
+from services.verification.handlers import Clock, Order, carry_out, create_run, refusal, save_criteria
 from services.verification.ports import Announcement, CommandRecord, Run, Scene, StoredCriteria, VerificationKind
 from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunStarted
 from shared.contracts.registry import Channel, Customer, CustomerClass, Line, Name, Platform, Stream
 from shared.kernel.errors import NotAllowed, NotFound, Problem
-from shared.kernel.times import MINUTE, SECOND
+from shared.kernel.times import DAY, HOUR, MINUTE, SECOND
 from shared.storage.registry import Registry
 
 NAME = Name("a", "甲")
@@ -128,8 +128,13 @@ class World:
     runs: Runs = field(default_factory=Runs)
 
     async def give(self, command: str, at: int, *, phase: str | None = None, key: str | None = None) -> CommandRecord:
-        order = Order("r", key or f"{command}{phase}{at}", command, at, "somebody", "why", phase)
-        return await carry_out(order, registry=REGISTRY, criteria=self.criteria, runs=self.runs)
+        return await self.order(Order("r", key or f"{command}{phase}{at}", command, at, "somebody", "why", phase))
+
+    async def order(self, order: Order, *, now: int = HOUR) -> CommandRecord:
+        return await carry_out(order, clock=Clock(now, DAY), registry=REGISTRY, criteria=self.criteria, runs=self.runs)
+
+    async def create(self, run: Run) -> tuple[Run, bool]:
+        return await create_run(run, now=7, registry=REGISTRY, criteria=self.criteria, runs=self.runs)
 
 
 @pytest.fixture
@@ -139,7 +144,8 @@ async def world() -> World:
     await save_criteria(
         CriteriaSet.model_validate(DOCUMENT), line="l", publish=True, who="x", registry=REGISTRY, store=made.criteria
     )
-    await create_run(RUN, registry=REGISTRY, criteria=made.criteria, runs=made.runs)
+    await made.create(RUN)
+    made.runs.announced.clear()
     return made
 
 
@@ -217,15 +223,17 @@ async def test_a_run_that_compares_waits_for_the_run_before_and_pins_its_value(w
     criteria = CriteriaSet.model_validate(DOCUMENT | {"version": 2, "criteria": [compared]})
     await save_criteria(criteria, line="l", publish=True, who="x", registry=REGISTRY, store=world.criteria)
     later = replace(RUN, run="r2", previous_run="r", iteration=2, criteria_version=2)
-    await create_run(later, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    await world.create(later)
     order = Order("r2", "k1", "start", 0, "somebody", "why")
-    refused = await carry_out(order, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
-    assert refused.problem is not None
-    assert refused.problem["code"] == "run_previous_not_final"
+    for _ in range(2):
+        refused = await world.order(order)
+        assert refused.problem is not None
+        assert (refused.problem["code"], refused.problem["key"]) == ("run_previous_not_final", "k1")
+    assert len(world.runs.given) == 1
     facts = {"limit": {"outcome": "PASS", "reason": None, "worst_value": 7.0, "unit": "kPa"}}
     world.runs.verdicts["r"] = Recorded("r", 1, "digest", criteria, facts)
-    order = replace(order, key="k2")
-    assert (await carry_out(order, registry=REGISTRY, criteria=world.criteria, runs=world.runs)).problem is None
+    # The key of a command that was asked to wait is still its own (V-2).
+    assert (await world.order(order)).problem is None
     started = world.runs.announced[-1].record
     assert isinstance(started, RunStarted)
     assert [(item.run, item.digest, item.value) for item in started.baselines] == [("r", "digest", 7.0)]
@@ -263,10 +271,60 @@ async def test_a_held_run_starts_no_phase(world: World) -> None:
     assert not any(isinstance(item.record, PhaseStarted) for item in world.runs.announced)
 
 
-async def test_an_idle_run_that_is_aborted_leaves_the_line_alone(world: World) -> None:
-    # V-2
+async def test_an_idle_run_that_is_aborted_is_told_and_leaves_the_line_alone(world: World) -> None:
+    # V-2, L-1, V-4
     assert (await world.give("abort", 0)).state_after is RunState.ABORTED
-    assert world.runs.announced == []
+    [told] = world.runs.announced
+    assert (told.event_type, told.event_data["state"], told.record, told.documents) == (
+        "run.ended",
+        "aborted",
+        None,
+        (),
+    )
+    assert world.runs.runs["r"].ended_at == 0
+
+
+async def test_a_new_run_is_told_once(world: World) -> None:
+    # L-1
+    for _ in range(2):
+        await world.create(replace(RUN, run="s"))
+    [told] = world.runs.announced
+    assert (told.event_type, told.event_data["run"], told.at, told.record) == ("run.created", "s", 7, None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"at": 1}, {"reason": "other"}, {"who": "other"}, {"command": "abort"}, {"command": "phase"}]
+)
+async def test_a_key_belongs_to_one_command_with_all_that_it_says(world: World, change: dict[str, Any]) -> None:
+    # V-2
+    order = Order("r", "k", "start", 0, "somebody", "why")
+    first = await world.order(order)
+    with pytest.raises(NotAllowed) as reused:
+        await world.order(replace(order, **change))
+    assert reused.value.code == "run_command_key_reused"
+    # Without an instant of its own a repetition comes later by nature.
+    assert await world.order(replace(order, at=5, at_once=True)) == first
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [(SECOND * 5 + 1, "run_command_future"), (-DAY - 1, "run_command_past"), (5 * SECOND, None), (-DAY, None)],
+)
+async def test_a_command_lies_neither_in_the_future_nor_before_the_horizon(
+    world: World, at: int, code: str | None
+) -> None:
+    # V-2, V-18, I-17
+    problem = refusal(await world.order(Order("r", "k", "start", at, "somebody", "why"), now=0))
+    assert (None if problem is None else problem.code) == code
+
+
+@pytest.mark.parametrize("other", [{"customer": "d"}, {"item": "paint"}])
+async def test_a_run_follows_one_of_its_own_customer_and_item(world: World, other: dict[str, Any]) -> None:
+    # V-21, G11
+    world.runs.runs["r"] = replace(world.runs.runs["r"], **other)
+    with pytest.raises(Problem) as refused:
+        await world.create(replace(RUN, run="s", iteration=2, previous_run="r"))
+    assert refused.value.code == "run_previous_other"
 
 
 async def test_a_published_version_is_immutable(world: World) -> None:
@@ -283,7 +341,7 @@ async def test_a_draft_starts_no_run_and_what_does_not_fit_the_line_is_not_publi
     draft = CriteriaSet.model_validate(DOCUMENT)
     await save_criteria(draft, line=None, publish=False, who="x", registry=REGISTRY, store=world.criteria)
     with pytest.raises(NotAllowed) as refused:
-        await create_run(RUN, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+        await world.create(RUN)
     assert refused.value.code == "criteria_not_published"
     wrong = CriteriaSet.model_validate(
         {**DOCUMENT, "version": 2, "criteria": [{**DOCUMENT["criteria"][0], "signal": "s.nothing"}]}
@@ -306,24 +364,19 @@ async def test_a_draft_starts_no_run_and_what_does_not_fit_the_line_is_not_publi
 async def test_a_run_names_what_exists(world: World, facts: dict[str, Any], code: str) -> None:
     # V-1
     with pytest.raises(NotFound) as refused:
-        await create_run(replace(RUN, run="s", **facts), registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+        await world.create(replace(RUN, run="s", **facts))
     assert refused.value.code == code
 
 
 async def test_iterations_count_on_and_the_same_request_again_is_the_same_run(world: World) -> None:
     # V-1
     following = replace(RUN, run="s", iteration=2, previous_run="r")
-    run, new = await create_run(following, registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+    run, new = await world.create(following)
     assert new
-    assert (await create_run(following, registry=REGISTRY, criteria=world.criteria, runs=world.runs)) == (run, False)
+    assert await world.create(following) == (run, False)
     with pytest.raises(NotAllowed) as other:
-        await create_run(replace(following, item="paint"), registry=REGISTRY, criteria=world.criteria, runs=world.runs)
+        await world.create(replace(following, item="paint", previous_run=None))
     assert other.value.code == "run_exists"
     with pytest.raises(Problem) as backwards:
-        await create_run(
-            replace(RUN, run="t", iteration=1, previous_run="r"),
-            registry=REGISTRY,
-            criteria=world.criteria,
-            runs=world.runs,
-        )
+        await world.create(replace(RUN, run="t", iteration=1, previous_run="r"))
     assert backwards.value.code == "run_iteration"

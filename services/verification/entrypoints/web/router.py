@@ -204,7 +204,7 @@ async def compare_page(request: Request, run: str, baseline: str = "", c: str = 
     assert found is not None  # the view is there
     statistics, note = await _statistics(iterations, run, baseline or None)
     async with verification(request).pool.connection() as connection:
-        issues = await issues_of(view.head.project, view.head.item, IssueStore(connection))
+        issues = await issues_of(run, IssueStore(connection))
     titles = {name: reader.local_name(dict(names.title)) for name, names in found.names.items()}
     return _html(
         request,

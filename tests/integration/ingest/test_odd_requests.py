@@ -1,0 +1,46 @@
+"""Every route of ingest, asked with what no service can use."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from services.ingest.bootstrap import build_gateway
+from services.ingest.config import GatewaySettings
+from services.ingest.entrypoints.http import add_routes
+from shared.contracts.topics import Topics
+from shared.storage.api_keys import Role, create_key
+from shared.storage.pool import Pool
+from tests.integration.sweep import Sweep
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+
+
+async def test_no_route_answers_with_an_error_of_ours(kafka: str, database: str, topics: Topics, pool: Pool) -> None:
+    # G14
+    async with pool.connection() as connection:
+        key = await create_key(connection, label="admin", role=Role.ADMIN)
+    known = {
+        "line": "l1",
+        "name": "s",
+        "stream": "l1/s",
+        "platform": "p",
+        "instrument": "l1/i",
+        "from": "2026-03-02T00:00:00Z",
+        "to": "2026-03-03T00:00:00Z",
+        "time_zone": "Asia/Shanghai",
+        "unit": "kPa",
+        "period": "1 s",
+        "dry_run": "true",
+    }
+    settings = GatewaySettings.read(kafka=kafka, database_url=database, topic_prefix=topics.prefix)
+    async with build_gateway(settings) as app:
+        transport = httpx.ASGITransport(app=add_routes(app))
+        headers = {"authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://test", headers=headers, timeout=60.0
+        ) as client:
+            sweep = Sweep(app, client, known)
+            await sweep.run()
+    assert sweep.asked > 300
+    assert sweep.failures == []
