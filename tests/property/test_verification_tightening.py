@@ -118,6 +118,7 @@ def test_what_passes_the_tighter_criterion_passes_the_other(pair: Any, runs: lis
         (0, {"signal": "fast.y"}, "signal"),
         (0, {"quality": {"on_bad_quality": "exclude", "max_gap": None}}, "quality.max_gap"),
         (1, {"duration": seconds(2)}, "duration"),
+        (5, {"by": seconds(2)}, "by"),
         (1, {"clock_in_hold": "stop"}, "clock_in_hold"),
         (2, {"at_most": {"value": 1, "unit": "min"}}, "at_most"),
         (4, {"at_least": 0.4}, "at_least"),

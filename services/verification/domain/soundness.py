@@ -13,6 +13,7 @@ from services.verification.domain.conditions import condition_node, margin_unit
 from services.verification.domain.criteria import formulas, parts
 from services.verification.domain.criteria.earlier import Reference
 from services.verification.domain.criteria.temporal import FORMULA_KINDS, core_of
+from services.verification.domain.decisions import agreed_uncertainty
 from services.verification.domain.durations import micros_of
 from services.verification.domain.signals import Channels, Draft, SignalPlan, compile_node, convert, logarithmic
 from services.verification.domain.temporal import ordered
@@ -321,15 +322,10 @@ def _widths(criterion: Any, where: str) -> Iterator[Invalid]:
             )
 
 
-def _decision(criterion: Any, where: str) -> Iterator[Invalid]:
+def _decision(criterion: Any, where: str) -> None:
     given = criterion.decision.uncertainty
-    if given is not None and not given.value > 0:
-        yield Invalid(
-            "criteria_decision_rule",
-            "an expanded uncertainty is greater than 0",
-            field=f"{where}.decision.uncertainty",
-            remedy="give U of the measurement, or leave it out",
-        )
+    if given is not None:
+        agreed_uncertainty(given, given.unit, f"{where}.decision.uncertainty")
 
 
 def _totaliser(criterion: Any, where: str) -> Iterator[Invalid]:

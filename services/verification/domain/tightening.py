@@ -23,7 +23,7 @@ _STRICTER: dict[str, dict[str, Direction]] = {
     "longest_excursion": {"at_most": "smaller"},
     "cumulative_time_out": {"at_most": "smaller"},
     "hold": {"duration": "larger"},
-    "settle": {"tolerance": "smaller", "by": "smaller", "overshoot": "smaller"},
+    "settle": {"tolerance": "smaller", "overshoot": "smaller"},
     "balance": {"limit": "smaller", "fraction": "smaller"},
     "data_quality": {
         "min_coverage": "larger",
@@ -56,7 +56,6 @@ _SPANS = {
     "at_most",
     "duration",
     "tolerance",
-    "by",
     "overshoot",
     "limit",
     "within",

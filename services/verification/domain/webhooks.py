@@ -24,8 +24,8 @@ TOLERANCE_SECONDS = 300
 SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 """Seconds before each attempt, counted from the one before: seven attempts over about eighteen hours."""
 
-EVENTS = ("criterion", "verdict", "evaluation_mismatch", "run.started", "run.phase_started", "run.phase_ended", "run.held",
-          "run.restarted", "run.ended", "gap", "late", "result.entered", "result.confirmed", "deviation.recorded",
+EVENTS = ("criterion", "verdict", "evaluation_mismatch", "run.created", "run.started", "run.phase_started", "run.phase_ended",
+          "run.held", "run.restarted", "run.ended", "gap", "late", "result.entered", "result.confirmed", "deviation.recorded",
           "deviation.accepted")  # fmt: skip
 """What can be subscribed to; the first three are the default."""
 

@@ -12,6 +12,7 @@ import yaml
 
 from services.verification.domain.run_state import Command
 from services.verification.entrypoints.asking import api_option, ask, key_option
+from shared.kernel.yaml_text import read_yaml_text
 
 _at = click.option("--at", help="event time, RFC 3339 with its offset; default: this moment")
 _reason = click.option("--reason", default="", help="what the record says about the reason")
@@ -43,7 +44,7 @@ def create(file: Path, api: str, key: str) -> None:
     The other fields are those of POST /v1/runs: item_revision, iteration, previous_run, equipment, tariff, service_code, planned_end.
     """
     try:
-        wanted = orjson.dumps(yaml.safe_load(file.read_bytes()))
+        wanted = orjson.dumps(read_yaml_text(file.read_bytes()))
     except (yaml.YAMLError, TypeError) as error:
         raise click.ClickException(f"{file} is not YAML or JSON: {error}") from error
     made = ask(api, key, "POST", "runs", content=wanted, headers={"content-type": "application/json"})

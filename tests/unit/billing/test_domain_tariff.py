@@ -36,7 +36,7 @@ _TIERS = 'tiers: [{up_to: "100", price: "0.85"}, {up_to: "1000", price: "0.72"},
         (_TIERS, _TIERS + '\n    price: "1"', "tariff_tiers", "charges.energy"),
         ("unit: kW.h", "unit: kWhs", "unit_unknown", "unit"),
         ("name: day, hours: [8", "name: day, hours: [8.5", "tariff_malformed", "bands.0.hours.0"),
-        ("id: test", "id: {", "tariff_malformed", None),
+        ("id: test", "id: {", "tariff_malformed", "body"),
     ],
 )
 def test_a_wrong_tariff_is_refused_with_a_stable_code_and_the_place(

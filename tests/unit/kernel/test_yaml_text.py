@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from services.verification.domain.criteria_model import read_criteria
-from shared.kernel.errors import Malformed
 from shared.kernel.yaml_text import read_yaml_text
 
 BAD = ["at: 2026-02-30", "n: " + "9" * 5_000, "9" * 5_000 + ": n"]
@@ -18,8 +16,14 @@ def test_what_the_reader_stumbles_on_is_an_error_of_yaml(text: str) -> None:  # 
         read_yaml_text(text)
 
 
-@pytest.mark.parametrize("text", BAD)
-def test_a_criteria_file_names_the_line_of_such_a_value(text: str) -> None:  # V-8, G14
-    with pytest.raises(Malformed) as refused:
-        read_criteria(f"id: a\n{text}\n")
-    assert (refused.value.code, refused.value.extra["line"]) == ("criteria_malformed", 2)
+def test_a_text_that_grows_as_it_is_read_is_refused_at_once() -> (
+    None
+):  # G14: aliases of aliases, of themselves, merges of merges
+    laughs = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    for text in (laughs, "a: &a [*a]", "a: &a {x: 1}\nb: {<<: *a}"):
+        with pytest.raises(yaml.YAMLError):
+            read_yaml_text(text)
+    assert read_yaml_text("a: &a [1]\nb: *a") == {"a": [1], "b": [1]}

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from services.verification.domain.reports.signatures import Role
 from shared.kernel.errors import Invalid, Malformed
+from shared.kernel.yaml_text import read_yaml_text
 
 _ROLES = Annotated[tuple[Role, ...], Field(min_length=1, max_length=len(Role))]
 NO_NUL = r"^[^\x00]*$"
@@ -121,7 +122,7 @@ def load_particulars(text: str | bytes) -> Particulars:
 
 def _load(text: str | bytes, model: type[_Model]) -> _Model:
     try:
-        document = yaml.safe_load(text)
+        document = read_yaml_text(text)
     except yaml.YAMLError as error:
         raise Malformed(
             "report_form_malformed",
