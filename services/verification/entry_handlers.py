@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from services.verification.criteria_handlers import published_criteria
 from services.verification.domain.entries import CALIBRATION, ENTERED, EnteredPlan, compile_entered
-from services.verification.handlers import published_criteria
 from services.verification.ports import (
     Announcement,
     Attachment,

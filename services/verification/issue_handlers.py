@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from services.verification.criteria_handlers import published_criteria
 from services.verification.domain.issues import Happening, Iteration, Standing, require_possible, standing
-from services.verification.handlers import published_criteria
 from services.verification.ports import Issue, KeepsCriteria, KeepsIssues, KeepsRuns
 from shared.kernel.errors import Invalid, NotAllowed, NotFound
 

@@ -22,13 +22,14 @@ from services.verification.adapters.run_store import RunStore
 from services.verification.adapters.what_if import judge_run
 from services.verification.adapters.worker import evaluations
 from services.verification.adapters.worker.warming import warm_up
+from services.verification.criteria_handlers import save_criteria
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.evaluator import Lifecycle
 from services.verification.domain.outcomes import RunResult
 from services.verification.domain.plan import RunPlan
 from services.verification.domain.rebuilding import rebuild
 from services.verification.domain.run_state import RunState
-from services.verification.handlers import Clock, Order, carry_out, create_run, line_record, save_criteria
+from services.verification.handlers import Clock, Order, carry_out, create_run, line_record
 from services.verification.ports import Run, Scene, VerificationKind
 from shared.contracts.frame import Frame
 from shared.contracts.topics import Topics

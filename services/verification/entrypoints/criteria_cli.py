@@ -16,6 +16,7 @@ from rich.table import Table
 from services.verification.adapters.criteria_store import CriteriaStore
 from services.verification.adapters.standard_store import StandardStore
 from services.verification.adapters.what_if import Tables, judge_run
+from services.verification.criteria_handlers import check_criteria, save_criteria, streams_of_line
 from services.verification.domain.check import CheckReport, check
 from services.verification.domain.compiled_text import compiled_text, entered_text
 from services.verification.domain.criteria.expanding import expansion
@@ -26,7 +27,6 @@ from services.verification.domain.entries import ENTERED, compile_entered
 from services.verification.domain.plan import compile_criterion
 from services.verification.domain.signals import channels_of
 from services.verification.entrypoints.reference_cli import reference
-from services.verification.handlers import check_criteria, save_criteria, streams_of_line
 from services.verification.ports import StoredCriteria
 from shared.contracts.registry import Stream
 from shared.contracts.registry_document import draft, read_yaml

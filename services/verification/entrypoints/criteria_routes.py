@@ -11,10 +11,10 @@ from starlette.requests import Request
 
 from services.verification.adapters.criteria_store import CriteriaStore
 from services.verification.adapters.standard_store import StandardStore
+from services.verification.criteria_handlers import check_criteria, save_criteria
 from services.verification.domain.criteria_model import read_criteria
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_line
 from services.verification.entrypoints.documents import criteria_document
-from services.verification.handlers import check_criteria, save_criteria
 from shared.http.fields import INT4_MAX
 from shared.kernel.errors import Invalid, NotFound
 

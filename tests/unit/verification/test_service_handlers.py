@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from services.verification.criteria_handlers import save_criteria
 from services.verification.domain.baselines import Recorded
 from services.verification.domain.criteria_model import CriteriaSet
 from services.verification.domain.run_state import RunState
-from services.verification.handlers import Clock, Order, carry_out, create_run, refusal, save_criteria
+from services.verification.handlers import Clock, Order, carry_out, create_run, refusal
 from services.verification.ports import Announcement, CommandRecord, Run, Scene, StoredCriteria, VerificationKind
 from shared.contracts.lifecycle import PhaseStarted, RunEnded, RunStarted
 from shared.contracts.registry import Channel, Customer, CustomerClass, Line, Name, Platform, Stream
