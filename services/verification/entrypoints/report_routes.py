@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.verification.adapters.reports.drafting import Reports, report_unknown
 from services.verification.adapters.reports.store import RegisteredKey, Report, ReportStore
 from services.verification.bootstrap import Verification, now
-from services.verification.domain.reports.profile import NO_NUL, Particulars, Profile
+from services.verification.domain.reports.profile import Particulars, Profile
 from services.verification.domain.reports.signatures import PublicKey, Role, Signature, fingerprint
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_run
 from services.verification.entrypoints.report_files import html_response, pack_response, pdf_response
@@ -22,9 +22,8 @@ from shared.kernel.times import to_rfc3339
 from shared.storage.api_keys import Caller
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=NO_NUL)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
-Place = Annotated[str, Path(max_length=200, pattern=NO_NUL)]
 Lang = Literal["en", "zh"]
 
 
@@ -35,7 +34,7 @@ class _Body(BaseModel):
 class NewReport(_Body):
     """A draft of a run. `type` is one of the platform's report types."""
 
-    run: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
+    run: Annotated[str, Field(min_length=1, max_length=200)]
     type: Annotated[str, Field(min_length=1, max_length=40)] = "verification"
     particulars: Particulars
 
@@ -52,7 +51,7 @@ class NewKey(_Body):
 
     platform: Annotated[str, Field(min_length=1, max_length=60)]
     person: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-    name: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     public_key: Annotated[str, Field(min_length=64, max_length=64)]
     roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
 
@@ -78,7 +77,7 @@ async def apply_profile(parts: Parts, caller: Operator, profile: Profile) -> dic
 
 
 @router.get("/profiles/{platform}")
-async def show_profile(parts: Parts, caller: Reader, platform: Place) -> dict[str, Any]:
+async def show_profile(parts: Parts, caller: Reader, platform: str) -> dict[str, Any]:
     """The newest profile of a platform."""
     await _platform(parts, caller, platform)
     async with parts.pool.connection() as connection:
@@ -111,7 +110,7 @@ async def register_key(parts: Parts, caller: Operator, wanted: NewKey, response:
 
 
 @router.get("/keys/{platform}")
-async def keys(parts: Parts, caller: Reader, platform: Place) -> dict[str, Any]:
+async def keys(parts: Parts, caller: Reader, platform: str) -> dict[str, Any]:
     """What signatures are checked against: every key of the platform, the revoked ones too, and per report type the orders in which the
     platform has ever asked people to sign."""
     await _platform(parts, caller, platform)
@@ -124,7 +123,7 @@ async def keys(parts: Parts, caller: Reader, platform: Place) -> dict[str, Any]:
 
 
 @router.post("/keys/{platform}/{key}/revoke")
-async def revoke_key(parts: Parts, caller: Operator, platform: Place, key: Place) -> dict[str, Any]:
+async def revoke_key(parts: Parts, caller: Operator, platform: str, key: str) -> dict[str, Any]:
     """Nobody signs with it any more; what it has signed until now stays valid."""
     await _platform(parts, caller, platform)
     async with parts.pool.connection() as connection, connection.transaction():
@@ -149,11 +148,11 @@ async def draft(parts: Parts, caller: Operator, wanted: NewReport) -> dict[str, 
 async def index(
     parts: Parts,
     caller: Reader,
-    run: Annotated[str | None, Query(max_length=200, pattern=NO_NUL)] = None,
-    number: Annotated[str | None, Query(max_length=40, pattern=NO_NUL)] = None,
+    run: Annotated[str | None, Query(max_length=200)] = None,
+    number: Annotated[str | None, Query(max_length=40)] = None,
     state: Literal["draft", "issued", "void"] | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    after: Annotated[str | None, Query(max_length=120, pattern=NO_NUL)] = None,
+    after: Annotated[str | None, Query(max_length=120)] = None,
 ) -> dict[str, Any]:
     """Of a run: oldest first. Else newest first within each platform; `next` is the token of the following page."""
     if run is not None:
@@ -178,7 +177,7 @@ async def index(
 
 
 @router.get("/{platform}/{number}")
-async def show(parts: Parts, caller: Reader, platform: Place, number: Place) -> dict[str, Any]:
+async def show(parts: Parts, caller: Reader, platform: str, number: str) -> dict[str, Any]:
     """The report with its document, its signatures so far, and who signs next."""
     report = await reach_report(parts, caller, platform, number)
     async with parts.pool.connection() as connection:
@@ -194,28 +193,28 @@ async def show(parts: Parts, caller: Reader, platform: Place, number: Place) -> 
 
 
 @router.post("/{platform}/{number}/signatures")
-async def sign(parts: Parts, caller: Operator, platform: Place, number: Place, given: NewSignature) -> dict[str, Any]:
+async def sign(parts: Parts, caller: Operator, platform: str, number: str, given: NewSignature) -> dict[str, Any]:
     """The next signature of the policy."""
     await reach_report(parts, caller, platform, number)
     return report_document(await _reports(parts).sign(platform, number, Signature.of(given.signature)))
 
 
 @router.post("/{platform}/{number}/issue")
-async def issue(parts: Parts, caller: Operator, platform: Place, number: Place) -> dict[str, Any]:
+async def issue(parts: Parts, caller: Operator, platform: str, number: str) -> dict[str, Any]:
     """After the last signature. Nothing changes afterwards."""
     await reach_report(parts, caller, platform, number)
     return report_document(await _reports(parts).issue(platform, number, caller.person))
 
 
 @router.post("/{platform}/{number}/void")
-async def void(parts: Parts, caller: Operator, platform: Place, number: Place, given: Voiding) -> dict[str, Any]:
+async def void(parts: Parts, caller: Operator, platform: str, number: str, given: Voiding) -> dict[str, Any]:
     """A draft that will not be issued. Its number stays taken."""
     await reach_report(parts, caller, platform, number)
     return report_document(await _reports(parts).void(platform, number, reason=given.reason, who=caller.person))
 
 
 @router.post("/{platform}/{number}/amendments", status_code=201)
-async def amend(parts: Parts, caller: Operator, platform: Place, number: Place, given: NewAmendment) -> dict[str, Any]:
+async def amend(parts: Parts, caller: Operator, platform: str, number: str, given: NewAmendment) -> dict[str, Any]:
     """A draft that replaces an issued report and says why."""
     await reach_report(parts, caller, platform, number)
     made = await _reports(parts).amend(
@@ -225,20 +224,20 @@ async def amend(parts: Parts, caller: Operator, platform: Place, number: Place, 
 
 
 @router.get("/{platform}/{number}/pack")
-async def download_pack(parts: Parts, caller: Reader, platform: Place, number: Place) -> FileResponse:
+async def download_pack(parts: Parts, caller: Reader, platform: str, number: str) -> FileResponse:
     """The evidence pack; `pilotline verify` computes it again."""
     report = await reach_report(parts, caller, platform, number)
     return await pack_response(parts, report)
 
 
 @router.get("/{platform}/{number}/pdf")
-async def download_pdf(parts: Parts, caller: Reader, platform: Place, number: Place, lang: Lang = "zh") -> Response:
+async def download_pdf(parts: Parts, caller: Reader, platform: str, number: str, lang: Lang = "zh") -> Response:
     """The report on paper, PDF/A."""
     return await pdf_response(parts, await reach_report(parts, caller, platform, number), lang)
 
 
 @router.get("/{platform}/{number}/html")
-async def download_html(parts: Parts, caller: Reader, platform: Place, number: Place, lang: Lang = "zh") -> Response:
+async def download_html(parts: Parts, caller: Reader, platform: str, number: str, lang: Lang = "zh") -> Response:
     """The report as one HTML file that loads nothing."""
     return await html_response(parts, await reach_report(parts, caller, platform, number), lang)
 

@@ -21,7 +21,7 @@ async def test_no_route_answers_with_an_error_of_ours(kafka: str, database: str,
     # G14
     await install(database)
     async with connect(database, name="test-keys") as connection:
-        key = await create_key(connection, label="admin", role=Role.ADMIN)
+        key = await create_key(connection, label="admin", person="admin", role=Role.ADMIN)
     known = {
         "platform": PLATFORM,
         "line": LINE,

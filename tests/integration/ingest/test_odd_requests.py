@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 async def test_no_route_answers_with_an_error_of_ours(kafka: str, database: str, topics: Topics, pool: Pool) -> None:
     # G14
     async with pool.connection() as connection:
-        key = await create_key(connection, label="admin", role=Role.ADMIN)
+        key = await create_key(connection, label="admin", person="admin", role=Role.ADMIN)
     known = {
         "line": "l1",
         "name": "s",

@@ -40,7 +40,7 @@ async def test_no_route_answers_with_an_error_of_ours(rig: Rig, database: str) -
         "url": "https://example.org/",
     }
     async with rig.pool.connection() as connection:
-        key = await create_key(connection, label="admin", role=Role.ADMIN)
+        key = await create_key(connection, label="admin", person="admin", role=Role.ADMIN)
     settings = ApiSettings.read(database_url=database, kafka=rig.kafka, topic_prefix=rig.topics.prefix)
     async with build_api(settings) as (app, _):
         add_routes(app, app.state.verification.pool)

@@ -16,9 +16,7 @@ from shared.kernel.errors import Invalid, Malformed
 from shared.kernel.yaml_text import read_yaml_text
 
 _ROLES = Annotated[tuple[Role, ...], Field(min_length=1, max_length=len(Role))]
-NO_NUL = r"^[^\x00]*$"
-"""A text that the database can hold."""
-_Line = Annotated[str, Field(min_length=1, max_length=300, pattern=NO_NUL)]
+_Line = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class _Form(BaseModel):
@@ -28,8 +26,8 @@ class _Form(BaseModel):
 class Words(_Form):
     """A text in both languages."""
 
-    en: str = Field(min_length=1, max_length=4000, pattern=NO_NUL)
-    zh: str = Field(min_length=1, max_length=4000, pattern=NO_NUL)
+    en: str = Field(min_length=1, max_length=4000)
+    zh: str = Field(min_length=1, max_length=4000)
 
 
 def _both(value: Any) -> Any:
