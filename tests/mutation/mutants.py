@@ -611,7 +611,7 @@ QUALITY_AND_EVENTS = (
         KIND + "events.py",
         "sn[lane, EVENTS] > pn[lane, AT_MOST]",
         "sn[lane, EVENTS] >= pn[lane, AT_MOST]",
-        COUNT,
+        BY_HAND + "aggregates.py::test_events_are_counted_where_they_begin",
     ),
     Mutant(
         "count-decided-late",
