@@ -94,6 +94,17 @@ class Sweep:
             self.failures.append(f"{what}: {answer.status_code} {answer.text[:300]}")
 
 
+async def sweep(app: FastAPI, key: str, known: Mapping[str, object], *, skip: frozenset[str] = frozenset()) -> Sweep:
+    """Everything asked with `key`, in this process."""
+    headers = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test", headers=headers, timeout=60.0
+    ) as client:
+        asked = Sweep(app, client, known, skip)
+        await asked.run()
+    return asked
+
+
 def _questions(
     specification: Mapping[str, Any],
     method: str,

@@ -23,10 +23,10 @@ class Surveyed:
         self.gap = measures.gap
 
     def limit(self, quantity: Any, field: str) -> float:
-        return self._finite(self._or(lambda: self._measures.limit(quantity, field), 1.0), field)
+        return self._or(lambda: self._measures.limit(quantity, field), 1.0)
 
     def span(self, quantity: Any, field: str) -> float:
-        return self._finite(self._or(lambda: self._measures.span(quantity, field), 1.0), field)
+        return self._or(lambda: self._measures.span(quantity, field), 1.0)
 
     def duration(self, quantity: Any, field: str) -> Micros:
         return self._or(lambda: self._measures.duration(quantity, field), SECOND)
@@ -44,7 +44,7 @@ class Surveyed:
         self._or(lambda: self._measures.demand_true_zero(what, field, remedy), None)
 
     def total(self, quantity: Any, unit: str, field: str) -> float:
-        return self._finite(self._or(lambda: self._measures.total(quantity, unit, field), 1.0), field)
+        return self._or(lambda: self._measures.total(quantity, unit, field), 1.0)
 
     def range(self, field: str) -> tuple[float, float]:
         return self._or(lambda: self._measures.range(field), (-math.inf, math.inf))
@@ -62,7 +62,7 @@ class Surveyed:
         return self._or(lambda: self._measures.baseline(difference=difference), None)
 
     def ratio(self, quantity: Any, field: str) -> float:
-        return self._finite(self._or(lambda: self._measures.ratio(quantity, field), 1.0), field)
+        return self._or(lambda: self._measures.ratio(quantity, field), 1.0)
 
     def slots(self, window: Micros) -> int:
         return self._measures.slots(window)
@@ -73,12 +73,6 @@ class Surveyed:
         except Invalid as problem:
             self._found.append(problem)
             return instead
-
-    def _finite(self, value: float, field: str) -> float:
-        if math.isfinite(value):
-            return value
-        self._found.append(out_of_range(self.place(field)))
-        return 1.0
 
 
 def out_of_range(where: str) -> Invalid:

@@ -9,10 +9,11 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.verification.adapters.reports.drafting import Reports, report_unknown
-from services.verification.adapters.reports.store import RegisteredKey, Report, ReportStore
+from services.verification.adapters.reports.store import Report, ReportStore
 from services.verification.bootstrap import Verification, now
 from services.verification.domain.reports.profile import Particulars, Profile
 from services.verification.domain.reports.signatures import PublicKey, Role, Signature, fingerprint
+from services.verification.domain.reports.trust import RegisteredKey
 from services.verification.entrypoints.context import Operator, Parts, Reader, reach_run
 from services.verification.entrypoints.report_files import html_response, pack_response, pdf_response
 from shared.http.keys import check_scope

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from services.ingest.bootstrap import build_gateway
@@ -11,7 +10,7 @@ from services.ingest.entrypoints.http import add_routes
 from shared.contracts.topics import Topics
 from shared.storage.api_keys import Role, create_key
 from shared.storage.pool import Pool
-from tests.integration.sweep import Sweep
+from tests.integration.sweep import sweep
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
@@ -35,12 +34,6 @@ async def test_no_route_answers_with_an_error_of_ours(kafka: str, database: str,
     }
     settings = GatewaySettings.read(kafka=kafka, database_url=database, topic_prefix=topics.prefix)
     async with build_gateway(settings) as app:
-        transport = httpx.ASGITransport(app=add_routes(app))
-        headers = {"authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://test", headers=headers, timeout=60.0
-        ) as client:
-            sweep = Sweep(app, client, known)
-            await sweep.run()
-    assert sweep.asked > 300
-    assert sweep.failures == []
+        asked = await sweep(add_routes(app), key, known)
+    assert asked.asked > 300
+    assert asked.failures == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
 from services.verification.bootstrap import build_api
@@ -12,7 +11,7 @@ from services.verification.config import ApiSettings
 from services.verification.entrypoints.api import add_routes
 from shared.kernel.times import SECOND
 from shared.storage.api_keys import Role, create_key
-from tests.integration.sweep import Sweep
+from tests.integration.sweep import sweep
 from tests.integration.verification.rig import LENGTH, T0, Rig
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
@@ -44,12 +43,6 @@ async def test_no_route_answers_with_an_error_of_ours(rig: Rig, database: str) -
     settings = ApiSettings.read(database_url=database, kafka=rig.kafka, topic_prefix=rig.topics.prefix)
     async with build_api(settings) as (app, _):
         add_routes(app, app.state.verification.pool)
-        transport = httpx.ASGITransport(app)
-        headers = {"authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://test", headers=headers, timeout=60.0
-        ) as client:
-            sweep = Sweep(app, client, known, frozenset({"/live"}))
-            await sweep.run()
-    assert sweep.asked > 2000
-    assert sweep.failures == []
+        asked = await sweep(app, key, known, skip=frozenset({"/live"}))
+    assert asked.asked > 2000
+    assert asked.failures == []

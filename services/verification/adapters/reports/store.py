@@ -9,6 +9,7 @@ from typing import Any
 
 from services.verification.domain.reports.profile import Profile
 from services.verification.domain.reports.signatures import PublicKey, Signature
+from services.verification.domain.reports.trust import RegisteredKey
 from shared.kernel.canonical import canonical_json
 from shared.kernel.times import Micros, micros, utc
 from shared.storage.pool import Connection
@@ -57,13 +58,6 @@ class Report:
         if self.state != "issued":
             return None
         return {"number": self.number, "digest": self.digest, "issued_at": self.ended_at}
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredKey:
-    key: PublicKey
-    registered_at: Micros
-    revoked_at: Micros | None
 
 
 class ReportStore:

@@ -14,7 +14,7 @@ from shared.kernel.times import Micros, from_rfc3339, to_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
-class TrustedKey:
+class RegisteredKey:
     """A registered key, and when it was in force."""
 
     key: PublicKey
@@ -26,7 +26,7 @@ class TrustedKey:
 class Trust:
     """`keys` by fingerprint; `policies` per report type: the orders of roles that the platform has ever asked for."""
 
-    keys: Mapping[str, TrustedKey]
+    keys: Mapping[str, RegisteredKey]
     policies: Mapping[str, Sequence[Sequence[str]]]
 
 
@@ -34,7 +34,7 @@ def load_trust(text: bytes) -> Trust:
     """What `pilotline reports keys list --json` prints. Raises Invalid(trust_malformed)."""
     try:
         document = json.loads(text)
-        found = [_trusted(item) for item in document["items"]]
+        found = [_registered(item) for item in document["items"]]
         policies = {
             str(kind): [list(map(str, order)) for order in orders] for kind, orders in document["policies"].items()
         }
@@ -69,9 +69,9 @@ def check_policy(document: Mapping[str, Any], trust: Trust) -> list[Finding]:
     return [Finding(FindingKind.SIGNATURE, "policy", detail)]
 
 
-def _trusted(item: Mapping[str, Any]) -> TrustedKey:
+def _registered(item: Mapping[str, Any]) -> RegisteredKey:
     revoked = item["revoked_at"]
-    return TrustedKey(
+    return RegisteredKey(
         PublicKey.of({name: item[name] for name in PublicKey.FIELDS}),
         from_rfc3339(item["registered_at"]),
         None if revoked is None else from_rfc3339(revoked),

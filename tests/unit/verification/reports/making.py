@@ -25,7 +25,7 @@ from services.verification.domain.reports.members import evidence_members, repor
 from services.verification.domain.reports.packing import whole, write_pack
 from services.verification.domain.reports.profile import Particulars, Profile, load_particulars, load_profile
 from services.verification.domain.reports.signatures import PublicKey, Signature, next_statement, public_key_of, sign
-from services.verification.domain.reports.trust import Trust, TrustedKey
+from services.verification.domain.reports.trust import RegisteredKey, Trust
 from services.verification.domain.results import result_facts
 from shared.contracts.frame import Frame
 from shared.contracts.lifecycle import PinnedStream, RunStarted
@@ -43,7 +43,7 @@ KEYS = {name: PublicKey(name, NAMES[name], public_key_of(PRIVATE[name]), POLICY)
 
 SIGNED_AT = 1_700_000_000_000_000
 TRUST = Trust(
-    {key.fingerprint: TrustedKey(key, SIGNED_AT - 1, None) for key in KEYS.values()}, {"verification": [POLICY]}
+    {key.fingerprint: RegisteredKey(key, SIGNED_AT - 1, None) for key in KEYS.values()}, {"verification": [POLICY]}
 )
 
 PROFILE_TEXT = """

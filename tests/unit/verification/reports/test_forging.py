@@ -19,7 +19,7 @@ from services.verification.domain.reports.document import document_digest
 from services.verification.domain.reports.findings import FindingKind
 from services.verification.domain.reports.members import report_members
 from services.verification.domain.reports.signatures import PublicKey, Signature, fingerprint, next_statement, sign
-from services.verification.domain.reports.trust import Trust, TrustedKey, load_trust
+from services.verification.domain.reports.trust import RegisteredKey, Trust, load_trust
 from shared.kernel.canonical import canonical_json
 from shared.kernel.errors import Invalid
 from tests.unit.verification.reports.making import (
@@ -91,7 +91,9 @@ def test_one_key_is_not_enough_for_a_report_by_fewer_people(sound: dict[str, byt
 def test_a_key_signs_as_the_person_it_is_registered_for(sound: dict[str, bytes]) -> None:
     """V-25: Li's key under Chen's name, and with a role that Li does not have."""
     performs = replace(KEYS["li"], roles=("performed",))
-    trust = Trust({**TRUST.keys, performs.fingerprint: TrustedKey(performs, 0, None)}, {"verification": [["approved"]]})
+    trust = Trust(
+        {**TRUST.keys, performs.fingerprint: RegisteredKey(performs, 0, None)}, {"verification": [["approved"]]}
+    )
     chen = replace(KEYS["chen"], public_key=performs.public_key)
     made = forged(sound, lambda document: document.update(signatures=["approved"]), [("li", chen)])
     assert wheres(checked(made, trust))[:2] == ["keys.json 1", "1 approved"]
@@ -101,11 +103,13 @@ def test_a_key_signs_as_the_person_it_is_registered_for(sound: dict[str, bytes])
 @pytest.mark.parametrize(
     ("known", "reason"),
     [
-        (TrustedKey(KEYS["wang"], 0, SIGNED_AT), "was revoked at"),
-        (TrustedKey(KEYS["wang"], SIGNED_AT + 700_000_000, None), "before the key was registered"),
+        (RegisteredKey(KEYS["wang"], 0, SIGNED_AT), "was revoked at"),
+        (RegisteredKey(KEYS["wang"], SIGNED_AT + 700_000_000, None), "before the key was registered"),
     ],
 )
-def test_a_key_counts_from_registration_to_revocation(sound: dict[str, bytes], known: TrustedKey, reason: str) -> None:
+def test_a_key_counts_from_registration_to_revocation(
+    sound: dict[str, bytes], known: RegisteredKey, reason: str
+) -> None:
     """V-24, V-25: what was signed before a revocation stays valid."""
     later = replace(known, revoked_at=SIGNED_AT + 1) if known.revoked_at else replace(known, registered_at=SIGNED_AT)
     for item, expected in ((known, ["2 reviewed"]), (later, [])):
