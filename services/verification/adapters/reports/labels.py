@@ -87,7 +87,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "expired": ("expired", "已过期"),
     "agreed": ("agreed", "约定"),
-    "of_tolerance": ("of the tolerance", "占公差"),
+    "of_tolerance": ("{share} of the tolerance", "占公差 {share}"),
     "worst_at": ("worst at", "最差时刻"),
     "time_out": ("out of band", "超出时间"),
     "decided": ("decided", "判定时刻"),

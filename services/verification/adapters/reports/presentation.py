@@ -210,7 +210,7 @@ class _Presentation:
         if item["kind"] == "data_quality" and item["margin"] is not None:
             margin = f"{share(item['margin'])}\n{words('least_left')}"
         if item["share"] is not None:
-            margin += f"\n{share(item['share'])} {words('of_tolerance')}"
+            margin += f"\n{words('of_tolerance', share=share(item['share']))}"
         word = str(item.get("level") or item["outcome"]).lower()
         reason = f"\n{words.of('reason', item['reason'])}" if item["reason"] else ""
         deviations = "".join(f"\n{words('deviation')} {name}" for name in item["deviations"])

@@ -376,6 +376,17 @@ def test_a_worst_value_is_shown_in_its_own_unit() -> None:
     )
 
 
+def test_a_share_reads_as_people_say_it() -> None:
+    """V-23: the number before the words in English, behind them in Chinese."""
+    made, signatures = report()
+    made["document"]["results"][0] |= {"unit": "kPa", "margin": 2.0, "share": 0.25}
+    said = [
+        present(made, signatures, language)["sections"][5 - 1]["blocks"][0]["rows"][0][3]["text"].splitlines()[1]
+        for language in ("en", "zh")
+    ]
+    assert [text.replace("\N{NO-BREAK SPACE}", " ") for text in said] == ["25.0 % of the tolerance", "占公差 25.0 %"]
+
+
 def test_levels_and_rules_with_parameters_are_shown() -> None:
     """V-9, V-23: a conditional pass is named as such, a rule with its parameters."""
     made, signatures = report()
